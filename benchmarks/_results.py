@@ -1,0 +1,42 @@
+"""Writes a benchmark's figures beside the machine, the date and the versions they were measured with."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def write(name: str, figures: dict[str, object]) -> Path:
+    """`results/NAME.json`; replaces the last measurement, whose history git keeps."""
+    path = FOLDER / f"{name}.json"
+    record = {
+        "benchmark": name,
+        "date": datetime.date.today().isoformat(),
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform(terse=True)},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in ("torch", "torch-memdoctor")}},
+        "figures": figures,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,1 @@
+"""Readings to findings: pure functions of plain data, without torch."""

@@ -1,0 +1,20 @@
+"""Where in the user's source something stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Location:
+    """A range of whole lines; columns count characters from 1, as editors and SARIF do."""
+
+    path: str
+    """As the user named it, else relative to the working directory."""
+    line: int
+    column: int = 1
+    end_line: int | None = None
+    """Last line of the statement; None when only the first line is known."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"

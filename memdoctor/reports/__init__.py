@@ -1,0 +1,1 @@
+"""Reports to text; one form per file."""
