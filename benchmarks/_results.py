@@ -9,6 +9,8 @@ import os
 import platform
 from pathlib import Path
 
+from memdoctor import __version__
+
 FOLDER = Path(__file__).parent / "results"
 
 
@@ -19,7 +21,7 @@ def write(name: str, figures: dict[str, object]) -> Path:
         "benchmark": name,
         "date": datetime.date.today().isoformat(),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform(terse=True)},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in ("torch", "torch-memdoctor")}},
+        "versions": {"python": platform.python_version(), "torch": _version("torch"), "memdoctor": __version__},
         "figures": figures,
     }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -36,7 +36,8 @@ def check_version(version: object) -> None:
     """Raise `UnreadableRun` unless this memdoctor can read that version."""
     if not isinstance(version, int) or version < 1:
         raise UnreadableRun(
-            "This is not a memdoctor recording: it has no version.", "Record one: memdoctor run --output run.mdoc train.py"
+            "This is not a memdoctor recording: it has no version.",
+            "Record one: memdoctor run --output run.mdoc train.py",
         )
     if version > VERSION:
         raise UnreadableRun(
