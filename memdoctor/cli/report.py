@@ -1,0 +1,27 @@
+"""`memdoctor report`: a recorded run, rendered on any machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from memdoctor.report import read_run
+from memdoctor.reports.run_json import run_json
+from memdoctor.reports.run_text import run_text
+
+LEAKS = ("leak", "host-leak")
+
+
+@click.command(name="report", short_help="Show a recorded run again, on any machine.")
+@click.argument("recording", metavar="RUN.mdoc", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def command(ctx: click.Context, recording: Path, form: str) -> None:
+    """Show a run that `memdoctor run --output RUN.mdoc` recorded.
+
+    Exit code 1 if the run leaks, so that `memdoctor report` can guard a pipeline.
+    """
+    report = read_run(recording)
+    click.echo(run_json(report) if form == "json" else run_text(report))
+    ctx.exit(1 if report.growth.verdict in LEAKS else 0)

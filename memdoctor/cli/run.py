@@ -1,0 +1,56 @@
+"""`memdoctor run`: an unmodified script, watched, on the real or the virtual GPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from memdoctor.reports.run_json import run_json
+from memdoctor.reports.run_text import run_text
+
+
+@click.command(
+    name="run",
+    short_help="Run a script and name what keeps its memory.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option("-m", "module", is_flag=True, help="SCRIPT is a module, as in `python -m`.")
+@click.option("--virtual", "card", metavar="CARD", help="A card of the catalogue, a size such as 24GiB, or `none`.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE.mdoc", help="Record the run to a file.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(
+    module: bool, card: str | None, output: Path | None, form: str, script: str, arguments: tuple[str, ...]
+) -> None:
+    """Run SCRIPT with its ARGUMENTS as `python SCRIPT ARGUMENTS` would, and say what keeps its memory.
+
+    Without a GPU, tensors that ask for CUDA go to a virtual one. The script's output and exit code stay as they are;
+    the report follows on standard output.
+    """
+    from memdoctor.run import NO_CARD, choose_card, run  # torch comes with it, and --help must not pay for it
+
+    chosen = choose_card(card)
+    if card is None and chosen != NO_CARD:
+        click.echo(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {chosen}.", err=True)
+    outcome = run(script, arguments, module=module, card=chosen, output=output)
+    if outcome.error is not None and not isinstance(outcome.error, SystemExit):
+        sys.excepthook(type(outcome.error), outcome.error, outcome.error.__traceback__)
+    click.echo(run_json(outcome.report) if form == "json" else run_text(outcome.report))
+    sys.stdout.flush()
+    _leave(outcome.error)
+
+
+def _leave(error: BaseException | None) -> None:
+    """End as Python ends after the same exception: the same exit code, and after Ctrl-C the same signal."""
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    if error is not None:
+        sys.exit(1)

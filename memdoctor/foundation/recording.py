@@ -1,0 +1,139 @@
+"""The recording of a run: JSON lines in a `.mdoc` file, each written as soon as it is known.
+
+The first line is the header with the version; each further line is an object with one key that says what it holds.
+A line reaches the operating system at once, so that a killed process leaves all its whole lines behind; a line cut in
+two at the end is left out when the file is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
+from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.looks import Look
+from memdoctor.foundation.readings import MemoryReading, Timeline
+from memdoctor.foundation.records import dump, load, plain, rebuild
+from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
+
+Record = MemoryReading | Look | Skipped | RunEnd | Verdict
+
+_KINDS: dict[str, type] = {"reading": MemoryReading, "look": Look, "skipped": Skipped, "end": RunEnd, "verdict": Verdict}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_COLUMNS = [field.name for field in fields(MemoryReading)]
+
+
+class Recording:
+    """Keeps what a run shows, and appends it to a file if there is one; a full disk ends the file, not the run."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Raises `BadInput` if the file cannot be written, before anything has run."""
+        self._header: RunHeader | None = None
+        self._records: list[Record] = []
+        self._file = _open(path) if path is not None else None
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def begin(self, header: RunHeader) -> None:
+        """The header comes once the device is known, and before any record."""
+        self._header = header
+        self._write({**dump(header), "columns": _COLUMNS})
+
+    def add(self, record: Record) -> None:
+        """Keep the record; it is in the file when this returns."""
+        self._records.append(record)
+        self._write(_line(record))
+
+    def run(self) -> Run:
+        """Everything so far; needs the header."""
+        if self._header is None:
+            raise MemdoctorError("The recording has no header yet.")
+        return _assemble(self._header, self._records)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        except OSError as error:
+            self._file = None
+            self._records.append(Skipped("the rest of the recording", f"it could not be written: {error.strerror}"))
+
+
+def read_recording(path: Path) -> Run:
+    """Read a `.mdoc` file, up to its last whole line. Raises `UnreadableRun` if it is none, or of a newer memdoctor."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableRun(f"{path} cannot be read: {error}.", "Name a file that `memdoctor run --output` wrote.") from error
+    if not lines:
+        raise UnreadableRun(f"{path} is empty.", "Name a file that `memdoctor run --output` wrote.")
+    header_line = _object(lines[0])
+    header = load(RunHeader, header_line)
+    columns = header_line.get("columns", _COLUMNS)
+    return _assemble(header, list(_records(lines[1:], columns)))
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return open(path, "wb", buffering=0)  # unbuffered: a line must survive the death of this process
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}.", "Name another file with --output.") from error
+
+
+def _line(record: Record) -> dict[str, Any]:
+    """Readings are columns without names: there is one for each iteration."""
+    if isinstance(record, MemoryReading):
+        return {"reading": [getattr(record, name) for name in _COLUMNS]}
+    return {_NAMES[type(record)]: plain(record)}
+
+
+def _records(lines: list[str], columns: list[str]) -> Iterator[Record]:
+    for number, line in enumerate(lines, start=2):
+        try:
+            yield from _record(_object(line), columns)
+        except UnreadableRun:
+            if number <= len(lines):
+                yield Skipped("the rest of the recording", f"line {number} is damaged")
+            return
+
+
+def _record(line: dict[str, Any], columns: list[str]) -> Iterator[Record]:
+    for name, value in line.items():
+        if name == "reading" and isinstance(value, list):
+            value = dict(zip(columns, value))
+        if name in _KINDS:  # a kind that an older memdoctor does not know is left out
+            yield rebuild(_KINDS[name], value)
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise UnreadableRun("This is not a memdoctor recording: a line is not JSON.") from error
+    if not isinstance(value, dict):
+        raise UnreadableRun("This is not a memdoctor recording: a line is not an object.")
+    return value
+
+
+def _assemble(header: RunHeader, records: list[Record]) -> Run:
+    return Run(
+        header=header,
+        timeline=Timeline(tuple(record for record in records if isinstance(record, MemoryReading))),
+        looks=tuple(record for record in records if isinstance(record, Look)),
+        skipped=tuple(record for record in records if isinstance(record, Skipped)),
+        end=next((record for record in records if isinstance(record, RunEnd)), RunEnd(CUT_OFF)),
+        verdict=next((record for record in records if isinstance(record, Verdict)), None),
+    )

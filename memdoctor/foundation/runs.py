@@ -1,0 +1,71 @@
+"""A recorded run, and what memdoctor concludes from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memdoctor.foundation.findings import Finding, Skipped
+from memdoctor.foundation.looks import Growth, Look
+from memdoctor.foundation.readings import DeviceReading, Timeline
+
+FINISHED = "finished"
+RAISED = "raised"
+OUT_OF_MEMORY = "out of memory"
+INTERRUPTED = "interrupted"
+CUT_OFF = "cut off"
+"""The recording ends without a word, as after `kill -9`."""
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What is known before the first iteration."""
+
+    device: DeviceReading
+    """The card, or the host for a program that uses none, as it was before the run."""
+    program: str
+    """What was run, as typed: `train.py --epochs 3`."""
+    started: str
+    """Date and time with zone, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How the run ended."""
+
+    outcome: str
+    """One of the five words above."""
+    message: str = ""
+    """The exception's own text."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was concluded when the run ended, where the source could still be read."""
+
+    growth: Growth
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a recording holds."""
+
+    header: RunHeader
+    timeline: Timeline
+    looks: tuple[Look, ...]
+    skipped: tuple[Skipped, ...]
+    end: RunEnd
+    verdict: Verdict | None = None
+    """None if the run was cut off before it could be judged."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The answer of `run`, `profile` and `report`."""
+
+    header: RunHeader
+    end: RunEnd
+    timeline: Timeline
+    growth: Growth
+    findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...]

@@ -1,0 +1,170 @@
+"""Watches a training loop: a `with` block, a decorator or a wrapped loader, all of them one object.
+
+::
+
+    with memdoctor.profile() as prof: ...          prof.report
+    @memdoctor.watch                               the report goes to standard error
+    for batch in memdoctor.track(loader): ...      each batch is one iteration
+
+Iterations are found from the program's own optimizer steps; `prof.step()` and `track` say it explicitly and win.
+Counters are read at each iteration; the heap is walked only once growth is established.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, ParamSpec, TypeVar, overload
+
+from memdoctor.foundation.errors import BadInput, MemdoctorError
+from memdoctor.foundation.runs import RunReport
+from memdoctor.reports.run_text import run_text
+from memdoctor.session import Session
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+
+_STEPS = ("auto", "optimizer", "explicit")
+_open: Profile | None = None
+
+
+class Profile:
+    """Watches while its `with` lasts, each call of the function it decorates, or each batch of the loader it tracks.
+
+    `steps` says what ends an iteration: `optimizer` steps alone, `explicit` calls of `step()` alone, or `auto`, which
+    also counts model calls in evaluation. `output` is a `.mdoc` file that `memdoctor report` reads.
+    """
+
+    def __init__(self, *, steps: str = "auto", output: str | Path | None = None, program: str = "") -> None:
+        if steps not in _STEPS:
+            raise BadInput(f"steps={steps!r} is not known.", f"Choose one of {', '.join(_STEPS)}.")
+        self._steps = steps
+        self._output = Path(output) if output is not None else None
+        self._program = program
+        self._session: Session | None = None
+        self._report: RunReport | None = None
+
+    def __enter__(self) -> Profile:
+        """Raises `BadInput` inside another profile: two would count each other's work."""
+        global _open
+        if _open is not None:
+            raise BadInput("A profile is open already.", "Use the open one, or close it first.")
+        session = Session(steps=self._steps, output=self._output, program=self._program)
+        session.open()
+        self._session, self._report, _open = session, None, self
+        atexit.register(self._close_at_exit)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        global _open
+        _open = None
+        atexit.unregister(self._close_at_exit)
+        session, self._session = self._session, None
+        if session is not None:
+            self._report = session.close(error)
+
+    def _close_at_exit(self) -> None:
+        """A loop over `track` that raised is never told; the interpreter still knows why it ends."""
+        error = getattr(sys, "last_value", None)
+        self.__exit__(type(error), error, None)
+        show(self.report)
+
+    def step(self) -> None:
+        """End an iteration here; from the first call on, nothing else does."""
+        if self._session is None:
+            raise BadInput("step() was called outside of the profile.", "Call it inside `with memdoctor.profile() as prof:`.")
+        self._session.step()
+
+    @property
+    def report(self) -> RunReport:
+        """What was found; made when the profile closes."""
+        if self._report is None:
+            raise MemdoctorError("The profile has no report yet.", "Ask for it after the `with` block.")
+        return self._report
+
+    def __str__(self) -> str:
+        return run_text(self.report)
+
+    def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        """Watch each call of the function; inside an open profile it is simply called."""
+
+        @functools.wraps(function)
+        def watched(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            if _open is not None:
+                return function(*args, **kwargs)
+            try:
+                with self:
+                    return function(*args, **kwargs)
+            finally:
+                show(self.report)
+
+        return watched
+
+
+profile = Profile
+
+
+@overload
+def watch(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]: ...
+
+
+@overload
+def watch(
+    *, steps: str = "auto", output: str | Path | None = None
+) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]: ...
+
+
+def watch(
+    function: Callable[_Parameters, _Result] | None = None, *, steps: str = "auto", output: str | Path | None = None
+) -> object:
+    """Watch each call of the decorated function and write the report to standard error when it returns.
+
+    Works bare, `@watch`, and with arguments, `@watch(output="run.mdoc")`; they mean what they mean for `profile`.
+    """
+    if function is not None and not callable(function):
+        raise BadInput(f"watch() got {function!r}, which is no function.", "Write `@memdoctor.watch` above a `def`.")
+    decorate = Profile(steps=steps, output=output)
+    return decorate if function is None else decorate(function)
+
+
+class track(Generic[_Item]):  # noqa: N801  # used like `enumerate`, and named like it
+    """Iterate over a loader; each batch is one iteration, and the report goes to standard error after the last.
+
+    Inside an open profile it marks that profile's iterations and reports nothing of its own.
+    """
+
+    def __init__(self, loader: Iterable[_Item], *, output: str | Path | None = None) -> None:
+        self._loader = loader
+        self._output = output
+
+    def __len__(self) -> int:
+        return len(self._loader)  # type: ignore[arg-type]  # as for the loader itself, a TypeError if it has no length
+
+    def __iter__(self) -> Iterator[_Item]:
+        if _open is not None:
+            yield from _steps_of(_open, self._loader)
+            return
+        own = Profile(steps="explicit", output=self._output)
+        try:
+            with own:
+                yield from _steps_of(own, self._loader)
+        finally:
+            show(own.report)
+
+
+def _steps_of(prof: Profile, loader: Iterable[_Item]) -> Iterator[_Item]:
+    for item in loader:
+        yield item
+        prof.step()
+
+
+def show(report: RunReport) -> None:
+    """Write the report to standard error, where a decorated program's own output does not run into it."""
+    print(run_text(report), file=sys.stderr)

@@ -1,0 +1,20 @@
+"""Reads a recorded run and judges it again where it was cut off; needs neither torch nor the machine it ran on."""
+
+from __future__ import annotations
+
+import linecache
+from pathlib import Path
+
+from memdoctor.analysis.diagnosis import diagnose
+from memdoctor.foundation.recording import read_recording
+from memdoctor.foundation.runs import RunReport
+
+
+def read_run(path: str | Path) -> RunReport:
+    """The report of a `.mdoc` file. Raises `UnreadableRun` if it is none, or was written by a newer memdoctor."""
+    return diagnose(read_recording(Path(path)), source_of)
+
+
+def source_of(path: str) -> str | None:
+    """The text of a source file, also of a notebook's cell; None where it cannot be read."""
+    return "".join(linecache.getlines(path)) or None

@@ -1,0 +1,31 @@
+"""The report of a run as one JSON object, for other programs."""
+
+from __future__ import annotations
+
+import json
+
+from memdoctor.foundation.records import VERSION, plain
+from memdoctor.foundation.runs import RunReport
+
+
+def run_json(report: RunReport) -> str:
+    """Keys: `version, program, started, outcome, device, peak, iterations, growth, findings, skipped`; sizes in bytes."""
+    timeline = report.timeline
+    return json.dumps(
+        {
+            "version": VERSION,
+            "program": report.header.program,
+            "started": report.header.started,
+            "outcome": plain(report.end),
+            "device": plain(report.header.device),
+            "peak": {
+                "allocated_bytes": timeline.peak_allocated_bytes,
+                "reserved_bytes": timeline.peak_reserved_bytes,
+            },
+            "iterations": plain(timeline.readings),
+            "growth": plain(report.growth),
+            "findings": plain(report.findings),
+            "skipped": plain(report.skipped),
+        },
+        indent=1,
+    )

@@ -1,0 +1,79 @@
+"""The report of a run for a person: the first line is the answer, the rest is why."""
+
+from __future__ import annotations
+
+import linecache
+import textwrap
+from collections.abc import Iterator
+
+from memdoctor.foundation.findings import Finding, Location
+from memdoctor.foundation.readings import DeviceReading, Retainer
+from memdoctor.foundation.runs import FINISHED, RunReport
+from memdoctor.foundation.units import format_bytes
+
+_WIDTH = 110
+
+
+def run_text(report: RunReport) -> str:
+    """Plain text without a trailing newline."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: RunReport) -> Iterator[str]:
+    growth = report.growth
+    yield f"memdoctor: {growth.verdict if growth.verdict != 'none' else 'no leak'}. {growth.explanation}"
+    for finding in report.findings:
+        yield ""
+        yield from _finding(finding)
+    yield ""
+    yield from _summary(report)
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    yield f"{finding.code}  {finding.name}  {finding.location or 'line unknown'}"
+    yield from _wrapped(finding.message, "  ")
+    if finding.location is not None:
+        yield from _source_line(finding.location)
+    if finding.retainer is not None:
+        yield from _retainer(finding.retainer)
+    if finding.advice is not None:
+        yield from _wrapped(f"Fix: {finding.advice.text}", "  ")
+
+
+def _source_line(location: Location) -> Iterator[str]:
+    text = linecache.getline(location.path, location.line).strip()
+    if text:
+        yield f"      {text}"
+
+
+def _retainer(retainer: Retainer) -> Iterator[str]:
+    if retainer.path:
+        yield f"  held by {retainer.name}  ({retainer.path})"
+    if retainer.also_held_by:
+        yield f"  also held by {', '.join(retainer.also_held_by)}: removing one of them frees nothing"
+
+
+def _summary(report: RunReport) -> Iterator[str]:
+    timeline = report.timeline
+    yield f"  device      {_device(report.header.device)}"
+    yield (
+        f"  peak        {format_bytes(timeline.peak_allocated_bytes)} allocated, "
+        f"{format_bytes(timeline.peak_reserved_bytes)} reserved"
+    )
+    yield f"  iterations  {len(timeline.readings)}"
+    if report.end.outcome != FINISHED:
+        yield from _wrapped(f"{report.end.outcome}  {report.end.message}".rstrip(), "  ended       ")
+    for skipped in report.skipped:
+        yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
+
+
+def _device(device: DeviceReading) -> str:
+    size = f", {format_bytes(device.total_bytes)}" if device.total_bytes else ""
+    return f"{device.name}{size} ({device.source})"
+
+
+def _wrapped(text: str, margin: str) -> list[str]:
+    """The margin stands before the first line; the others are indented by its width."""
+    blank = " " * len(margin)
+    wrapped = [part for line in text.splitlines() for part in textwrap.wrap(line, _WIDTH - len(margin))]
+    return [(blank if number else margin) + line for number, line in enumerate(wrapped)]

@@ -1,0 +1,140 @@
+"""Runs an unmodified script under a profile, on the real or the virtual GPU."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import importlib.machinery
+import importlib.util
+import os
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+
+import torch
+
+from memdoctor.foundation.errors import BadInput
+from memdoctor.foundation.runs import RunReport
+from memdoctor.profile import Profile
+from memdoctor.virtual.gpu import virtual_gpu
+
+DEFAULT_CARD = "a100-40gb"
+NO_CARD = "none"
+"""`--virtual none`: the machine as it is."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a script left behind."""
+
+    report: RunReport
+    error: BaseException | None
+    """What ended it, `SystemExit` included, with a traceback that begins in the script; None if it ran to its end."""
+
+
+def choose_card(asked: str | None) -> str:
+    """The card that was asked for, else `none` where there is a real one, else the default."""
+    if asked is not None:
+        return asked
+    return NO_CARD if torch.cuda.is_available() else DEFAULT_CARD
+
+
+def run(script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None) -> Outcome:
+    """Run a script (or, with `module`, a module) as `python` would.
+
+    Raises `BadInput` if there is nothing to run, if the card is unknown, or if `output` cannot be written; whatever
+    the script raises is part of the outcome.
+    """
+    start = _module_starter(script) if module else _script_starter(script)
+    prof = Profile(output=output, program=shlex.join([script, *arguments]))
+    error: BaseException | None = None
+    with contextlib.ExitStack() as stack:
+        if card != NO_CARD:
+            stack.enter_context(virtual_gpu(card))
+        stack.enter_context(_as_main(script, arguments, first_path=os.getcwd() if module else _folder(script)))
+        try:
+            with prof:
+                start()
+        except BaseException as raised:  # SystemExit and KeyboardInterrupt too: the report comes first
+            error = raised.with_traceback(_from_the_script_on(raised.__traceback__))
+    return Outcome(prof.report, error)
+
+
+def _script_starter(script: str) -> Callable[[], None]:
+    code = _compiled(script)
+
+    def start() -> None:
+        main = _main_module(code.co_filename)
+        sys.modules["__main__"] = main
+        exec(code, main.__dict__)  # noqa: S102  # running it is what was asked for
+
+    return start
+
+
+def _module_starter(name: str) -> Callable[[], None]:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise BadInput(f"There is no module named {name!r} here.", "Name a module as `python -m` takes it.")
+
+    def start() -> None:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+    return start
+
+
+def _compiled(script: str) -> CodeType:
+    path = Path(script)
+    if path.is_dir():
+        raise BadInput(f"{script} is a folder; run takes a script.", "Name a file in it, or a module: memdoctor run -m MODULE")
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{script} cannot be read: {error.strerror}.", "Name a Python script: memdoctor run train.py") from error
+    try:
+        return compile(text, os.path.abspath(script), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        raise BadInput(f"{script} is not Python: {error}.", f"`python {script}` says the same.") from error
+
+
+def _main_module(path: str) -> ModuleType:
+    """A fresh `__main__`; unlike runpy's it stays, because threads, exit handlers and pickles still look for it."""
+    main = ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__dict__.update(__builtins__=builtins, __cached__=None, __annotations__={})
+    return main
+
+
+@contextlib.contextmanager
+def _as_main(script: str, arguments: Sequence[str], *, first_path: str) -> Iterator[None]:
+    """`sys.argv` and `sys.path` as the script would find them without memdoctor."""
+    argv, path = sys.argv[:], sys.path[:]
+    sys.argv[:] = [script, *arguments]
+    sys.path[0] = first_path
+    try:
+        yield
+    finally:
+        sys.argv[:], sys.path[:] = argv, path
+
+
+def _folder(script: str) -> str:
+    return os.path.dirname(os.path.realpath(script))
+
+
+def _from_the_script_on(trace: TracebackType | None) -> TracebackType | None:
+    """Without the frames of memdoctor and runpy that lie above the script's own."""
+    ours = os.path.dirname(os.path.abspath(__file__))
+    entry = trace
+    while entry is not None:
+        name = entry.tb_frame.f_code.co_filename
+        if not name.startswith((ours, "<frozen runpy>")) and name != runpy.__file__:
+            return entry
+        entry = entry.tb_next
+    return trace

@@ -1,0 +1,87 @@
+"""The counters of the allocator that holds a program's tensors: a real card's, or nothing for a program on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from memdoctor.foundation.readings import DeviceReading
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One reading of an allocator. Check by hand: `torch.cuda.memory_summary()`."""
+
+    allocated_bytes: int
+    reserved_bytes: int
+    peak_bytes: int
+    """The allocator's own running maximum, which the program may reset."""
+    live_bytes: int
+    """Bytes asked for, without the rounding to blocks."""
+
+
+class Allocator(Protocol):
+    """What a device answers, whether it is real, virtual or the host."""
+
+    def counters(self) -> Counters:
+        """The figures now, for the price of a few microseconds."""
+
+    def reading(self) -> DeviceReading:
+        """The card as a whole."""
+
+
+class CudaAllocator:
+    """The caching allocator of one real card. To be asked only once the program uses CUDA: asking makes a context."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def counters(self) -> Counters:
+        """One call into PyTorch. Check by hand: `torch.cuda.memory_stats()`."""
+        stats = torch.cuda.memory_stats_as_nested_dict(self.index)
+        allocated, requested = stats["allocated_bytes"]["all"], stats.get("requested_bytes", {}).get("all", {})
+        return Counters(
+            allocated_bytes=allocated["current"],
+            reserved_bytes=stats["reserved_bytes"]["all"]["current"],
+            peak_bytes=allocated["peak"],
+            live_bytes=requested.get("current", allocated["current"]),
+        )
+
+    def reading(self) -> DeviceReading:
+        """The card's size and what PyTorch cannot have of it: the CUDA context and other processes."""
+        free_bytes, total_bytes = torch.cuda.mem_get_info(self.index)
+        taken_bytes = total_bytes - free_bytes - torch.cuda.memory_reserved(self.index)
+        return DeviceReading(self.index, torch.cuda.get_device_name(self.index), total_bytes, taken_bytes, "torch.cuda")
+
+
+class HostAllocator:
+    """A program without a card: PyTorch keeps no counters for the host, so that only walks of the heap see its tensors."""
+
+    def counters(self) -> Counters:
+        """Always zeros."""
+        return Counters(0, 0, 0, 0)
+
+    def reading(self) -> DeviceReading:
+        """The host as a device without memory of its own."""
+        return DeviceReading(0, "cpu", 0, 0, "torch")
+
+
+class PeakKeeper:
+    """A running maximum since it was made, although the allocator's own began earlier and may be reset by the program."""
+
+    def __init__(self, first: Counters) -> None:
+        self._before = first.peak_bytes
+        self.peak_bytes = first.allocated_bytes
+
+    def update(self, now: Counters) -> int:
+        """The most that was allocated from the first reading until now.
+
+        A maximum that stands where it stood before the first reading may be older than it, and does not count.
+        """
+        candidate = now.allocated_bytes if now.peak_bytes == self._before else now.peak_bytes
+        if now.peak_bytes < self._before:
+            self._before = -1
+        self.peak_bytes = max(self.peak_bytes, candidate)
+        return self.peak_bytes

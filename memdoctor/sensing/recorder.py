@@ -1,0 +1,104 @@
+"""Finds iterations and phases in a program that was not written for memdoctor.
+
+An iteration ends where an optimizer has stepped; in evaluation, and in programs without an optimizer, where the
+outermost module has been called. Global hooks of `torch.optim` and `torch.nn` see both, in the user's thread and with
+the user's frames still on the stack. Nothing else is touched, and a failure in here never reaches the program.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+OPTIMIZER_STEP = "optimizer step"
+MODEL_CALL = "model call"
+EXPLICIT_STEP = "step() call"
+
+_CALLS_BEFORE_EVALUATION = 13
+"""Token generation, samplers and short validations make fewer calls in a row, and grow legitimately in them."""
+
+
+class Recorder:
+    """Calls `on_iteration(unit, phase)` at each boundary while its `with` lasts.
+
+    `steps` is `auto`, `optimizer` or `explicit`. `step()` takes over for good: once the user says where iterations
+    end, the optimizer and the modules no longer do.
+    """
+
+    def __init__(self, on_iteration: Callable[[str, str], None], *, steps: str = "auto") -> None:
+        self._on_iteration = on_iteration
+        self._counts_calls = steps == "auto"
+        self._explicit = steps == "explicit"
+        self._handles: list[Any] = []
+        self._calls = _CallDepth()
+        self._calls_since_step = 0
+        self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
+        self._has_optimizer = False
+
+    def __enter__(self) -> Recorder:
+        self._handles = [
+            register_optimizer_step_post_hook(self._after_optimizer_step),
+            register_module_forward_pre_hook(self._before_forward),
+            register_module_forward_hook(self._after_forward, always_call=True),
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def step(self) -> None:
+        """The user's own word that an iteration has ended."""
+        self._explicit = True
+        self._on_iteration(EXPLICIT_STEP, _phase(torch.is_grad_enabled()))
+
+    def _after_optimizer_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._has_optimizer = True
+        self._calls_since_step = 0
+        if not self._explicit and self._begins_again(optimizer):
+            self._on_iteration(OPTIMIZER_STEP, "train")
+
+    def _begins_again(self, optimizer: torch.optim.Optimizer) -> bool:
+        """True if this optimizer opens a new round: the several optimizers of a GAN make one iteration together."""
+        known = [reference() for reference in self._stepped]
+        new_round = not known or None in known or any(other is optimizer for other in known)
+        self._stepped = [weakref.ref(optimizer)] if new_round else [*self._stepped, weakref.ref(optimizer)]
+        return new_round
+
+    def _before_forward(self, module: torch.nn.Module, args: Any) -> None:
+        self._calls.depth += 1
+
+    def _after_forward(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        self._calls.depth -= 1
+        counts = self._counts_calls and not self._explicit and self._calls.depth == 0
+        if counts and next(module.parameters(), None) is not None:
+            self._after_model_call(module)
+
+    def _after_model_call(self, module: torch.nn.Module) -> None:
+        """Counts calls of modules with parameters only: a criterion is a module too, but no iteration of its own."""
+        evaluates = not module.training or not torch.is_grad_enabled()
+        if not evaluates and self._has_optimizer:
+            return
+        self._calls_since_step += 1
+        if self._calls_since_step > _CALLS_BEFORE_EVALUATION or (not self._has_optimizer and not evaluates):
+            self._on_iteration(MODEL_CALL, _phase(not evaluates))
+
+
+class _CallDepth(threading.local):
+    """How many module calls are open in this thread."""
+
+    depth = 0
+
+
+def _phase(trains: bool) -> str:
+    return "train" if trains else "eval"

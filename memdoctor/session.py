@@ -1,0 +1,163 @@
+"""One profiled stretch of a program, from the first hook to the verdict."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from memdoctor.analysis.diagnosis import conclude, diagnose
+from memdoctor.analysis.messages import is_out_of_memory
+from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.readings import DeviceReading, MemoryReading
+from memdoctor.foundation.recording import Recording
+from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, RunEnd, RunHeader, RunReport
+from memdoctor.report import source_of
+from memdoctor.sensing.allocator import Allocator, Counters, CudaAllocator, HostAllocator, PeakKeeper
+from memdoctor.sensing.host import resident_bytes
+from memdoctor.sensing.looker import Looker
+from memdoctor.sensing.recorder import Recorder
+from memdoctor.virtual.gpu import VirtualGPU, current_gpu
+
+
+class Session:
+    """Hooks, counters, looks and the recording of one run; `open` and `close` once each.
+
+    Which device the program uses is seen at its first iteration, not before: asking earlier would create a context.
+    A failure in here ends the watching and is reported as skipped; it never reaches the program.
+    """
+
+    def __init__(self, *, steps: str, output: Path | None, program: str) -> None:
+        """Raises `BadInput` if the recording cannot be written."""
+        self._program = program
+        self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self._clock = time.perf_counter()
+        self._recording = Recording(output)
+        self._recorder = Recorder(self._on_iteration, steps=steps)
+        self._watched: _Watched | None = None
+        self._step = 0
+        self._broken = False
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def open(self) -> None:
+        """Install the hooks."""
+        self._recorder.__enter__()
+
+    def step(self) -> None:
+        """The user's own word that an iteration has ended."""
+        self._recorder.step()
+
+    def close(self, error: BaseException | None) -> RunReport:
+        """Remove the hooks, write how it ended and what follows from it, and return the report."""
+        self._recorder.__exit__(None, None, None)
+        self._guarded(self._finish)
+        with self._recording as recording:
+            recording.add(_end_of(error))
+            recording.add(conclude(recording.run(), source_of))
+            return diagnose(recording.run(), source_of)
+
+    def _on_iteration(self, unit: str, phase: str) -> None:
+        """Runs in the user's thread; a forked child inherits the hooks, but the recording is not its own."""
+        if self._broken or os.getpid() != self._pid or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._guarded(lambda: self._iteration(unit, phase))
+        finally:
+            self._lock.release()
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # whatever it is, it is not the user's and must not reach him
+            self._broken = True
+            self._recording.add(Skipped(f"everything after iteration {self._step}", f"memdoctor failed: {error!r}"))
+
+    def _iteration(self, unit: str, phase: str) -> None:
+        watched = self._watched or self._begin()
+        self._recording.add(watched.read(self._step, phase, time.perf_counter() - self._clock))
+        watched.looker.tick(self._step, unit)
+        self._step += 1
+
+    def _begin(self) -> _Watched:
+        self._watched = watched = _Watched(self._recording)
+        self._recording.begin(RunHeader(watched.allocator.reading(), self._program, self._started))
+        return watched
+
+    def _finish(self) -> None:
+        watched = self._watched or self._begin()
+        watched.looker.finish(self._step)
+        for remark in _virtual_remarks():
+            self._recording.add(remark)
+
+
+
+class _Watched:
+    """The device that the program turned out to use, and what is read from it."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.allocator, ledger = _device_in_use()
+        self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
+        self._peak = PeakKeeper(self.allocator.counters())
+
+    def read(self, step: int, phase: str, seconds: float) -> MemoryReading:
+        counters = self.allocator.counters()
+        return MemoryReading(
+            step=step,
+            phase=phase,
+            seconds=round(seconds, 6),
+            allocated_bytes=counters.allocated_bytes,
+            reserved_bytes=counters.reserved_bytes,
+            peak_bytes=self._peak.update(counters),
+            live_bytes=counters.live_bytes,
+            host_bytes=resident_bytes(),
+            utilization_percent=self.allocator.utilization_percent(),
+        )
+
+
+class _VirtualAllocator:
+    """The counters of a virtual card, read without going through the patched `torch.cuda`."""
+
+    def __init__(self, gpu: VirtualGPU) -> None:
+        self._gpu = gpu
+
+    def counters(self) -> Counters:
+        gpu = self._gpu
+        return Counters(gpu.allocated_bytes, gpu.reserved_bytes, gpu.max_allocated_bytes, gpu.live_bytes)
+
+    def reading(self) -> DeviceReading:
+        return DeviceReading(0, self._gpu.card.name, self._gpu.total_bytes, self._gpu.context_bytes, "virtual")
+
+    def utilization_percent(self) -> None:
+        """No kernel ever runs on it."""
+
+
+def _device_in_use() -> tuple[Allocator, Ledger]:
+    gpu = current_gpu()
+    if gpu is not None and gpu.birth_count:
+        return _VirtualAllocator(gpu), gpu
+    if torch.cuda.is_initialized():
+        return CudaAllocator(torch.cuda.current_device()), Census("cuda")
+    return HostAllocator(), Census("cpu")
+
+
+def _virtual_remarks() -> list[Skipped]:
+    """What a virtual card did not do: it computes nothing, and answers reads by policy."""
+    gpu = current_gpu()
+    if gpu is None or not gpu.birth_count:
+        return []
+    reads = ", ".join(f"{read.what} at {read.path}:{read.line}" for read in gpu.value_reads) or "none"
+    return [Skipped("values of tensors on the virtual card", f"they were not computed; reads answered by policy: {reads}")]
+
+
+def _end_of(error: BaseException | None) -> RunEnd:
+    if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        return RunEnd(FINISHED)
+    if isinstance(error, KeyboardInterrupt):
+        return RunEnd(INTERRUPTED)
+    return RunEnd(OUT_OF_MEMORY if is_out_of_memory(error) else RAISED, f"{type(error).__name__}: {error}")
