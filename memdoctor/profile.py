@@ -79,7 +79,7 @@ class Profile:
     def step(self) -> None:
         """End an iteration here; from the first call on, nothing else does."""
         if self._session is None:
-            raise BadInput("step() was called outside of the profile.", "Call it inside `with memdoctor.profile() as prof:`.")
+            raise BadInput("step() was called outside of the profile.", "Call it inside `with memdoctor.profile()`.")
         self._session.step()
 
     @property

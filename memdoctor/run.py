@@ -92,11 +92,12 @@ def _module_starter(name: str) -> Callable[[], None]:
 def _compiled(script: str) -> CodeType:
     path = Path(script)
     if path.is_dir():
-        raise BadInput(f"{script} is a folder; run takes a script.", "Name a file in it, or a module: memdoctor run -m MODULE")
+        raise BadInput(f"{script} is a folder; run takes a script.", "Name a file in it, or a module with -m.")
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{script} cannot be read: {error.strerror}.", "Name a Python script: memdoctor run train.py") from error
+        next_step = "Name a Python script: memdoctor run train.py"
+        raise BadInput(f"{script} cannot be read: {error.strerror}.", next_step) from error
     try:
         return compile(text, os.path.abspath(script), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:

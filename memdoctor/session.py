@@ -96,7 +96,6 @@ class Session:
             self._recording.add(remark)
 
 
-
 class _Watched:
     """The device that the program turned out to use, and what is read from it."""
 
@@ -152,7 +151,8 @@ def _virtual_remarks() -> list[Skipped]:
     if gpu is None or not gpu.birth_count:
         return []
     reads = ", ".join(f"{read.what} at {read.path}:{read.line}" for read in gpu.value_reads) or "none"
-    return [Skipped("values of tensors on the virtual card", f"they were not computed; reads answered by policy: {reads}")]
+    why = f"they were not computed; reads answered by policy: {reads}"
+    return [Skipped("values of tensors on the virtual card", why)]
 
 
 def _end_of(error: BaseException | None) -> RunEnd:

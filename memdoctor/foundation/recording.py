@@ -23,8 +23,15 @@ from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
 Record = MemoryReading | Look | Skipped | RunEnd | Verdict
 
-_KINDS: dict[str, type] = {"reading": MemoryReading, "look": Look, "skipped": Skipped, "end": RunEnd, "verdict": Verdict}
+_KINDS: dict[str, type] = {
+    "reading": MemoryReading,
+    "look": Look,
+    "skipped": Skipped,
+    "end": RunEnd,
+    "verdict": Verdict,
+}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
+_NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
 _COLUMNS = [field.name for field in fields(MemoryReading)]
 
 
@@ -77,9 +84,9 @@ def read_recording(path: Path) -> Run:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableRun(f"{path} cannot be read: {error}.", "Name a file that `memdoctor run --output` wrote.") from error
+        raise UnreadableRun(f"{path} cannot be read: {error}.", _NEXT_STEP) from error
     if not lines:
-        raise UnreadableRun(f"{path} is empty.", "Name a file that `memdoctor run --output` wrote.")
+        raise UnreadableRun(f"{path} is empty: the program ended before its first iteration.", _NEXT_STEP)
     header_line = _object(lines[0])
     header = load(RunHeader, header_line)
     columns = header_line.get("columns", _COLUMNS)
@@ -122,9 +129,9 @@ def _object(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise UnreadableRun("This is not a memdoctor recording: a line is not JSON.") from error
+        raise UnreadableRun("This is not a memdoctor recording: a line is not JSON.", _NEXT_STEP) from error
     if not isinstance(value, dict):
-        raise UnreadableRun("This is not a memdoctor recording: a line is not an object.")
+        raise UnreadableRun("This is not a memdoctor recording: a line is not an object.", _NEXT_STEP)
     return value
 
 

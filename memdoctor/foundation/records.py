@@ -64,7 +64,8 @@ def rebuild(kind: type[_Record], data: Any) -> _Record:
     try:
         return typing.cast(_Record, _rebuild(kind, data))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise UnreadableRun(f"The recording holds no usable {kind.__name__}: {error}.", "Record the run again.") from error
+        found = f"The recording holds no usable {kind.__name__}: {error}."
+        raise UnreadableRun(found, "Record the run again.") from error
 
 
 def _rebuild(kind: Any, data: Any) -> Any:

@@ -9,7 +9,7 @@ from memdoctor.foundation.runs import RunReport
 
 
 def run_json(report: RunReport) -> str:
-    """Keys: `version, program, started, outcome, device, peak, iterations, growth, findings, skipped`; sizes in bytes."""
+    """Sizes in bytes; `iterations` are the readings, `growth` the verdict, `skipped` what was not looked at."""
     timeline = report.timeline
     return json.dumps(
         {

@@ -53,11 +53,12 @@ class CudaAllocator:
         """The card's size and what PyTorch cannot have of it: the CUDA context and other processes."""
         free_bytes, total_bytes = torch.cuda.mem_get_info(self.index)
         taken_bytes = total_bytes - free_bytes - torch.cuda.memory_reserved(self.index)
-        return DeviceReading(self.index, torch.cuda.get_device_name(self.index), total_bytes, taken_bytes, "torch.cuda")
+        name = torch.cuda.get_device_name(self.index)
+        return DeviceReading(self.index, name, total_bytes, taken_bytes, "torch.cuda")
 
 
 class HostAllocator:
-    """A program without a card: PyTorch keeps no counters for the host, so that only walks of the heap see its tensors."""
+    """A program without a card: PyTorch keeps no counters for the host; only walks of the heap see its tensors."""
 
     def counters(self) -> Counters:
         """Always zeros."""
