@@ -1,0 +1,82 @@
+"""The search for the largest batch size that fits; it only asks and is told, and runs nothing itself.
+
+Memory grows along a line with the batch almost always, so two sizes that fit predict the answer and two more trials
+prove it: the answer fits, the next size does not. The first size above one costs no out-of-memory error either: what
+one sample took, fixed cost included, is the most that each further one can take. Where the card is full below what the
+line promised, the line is dropped and the bracket is halved.
+"""
+
+from __future__ import annotations
+
+LARGEST_SIZE = 2**16
+"""Where a search ends by default: no trainer of one card uses larger batches."""
+
+
+class BatchSearch:
+    """Ask for a size, try it, tell how it went, until `ask` returns None; then `largest` is exact.
+
+    Exact as long as a size that fits does so with every smaller one. Sizes are multiples of `multiple_of` from one
+    multiple up to `max_size`; inside, they are counted in multiples, called rungs.
+    """
+
+    def __init__(self, room_bytes: int, *, multiple_of: int = 1, max_size: int = LARGEST_SIZE) -> None:
+        self._room_bytes = room_bytes
+        self._multiple_of = multiple_of
+        self._last = max_size // multiple_of
+        self._failing = self._last + 1
+        self._peaks: dict[int, int] = {}
+        self._predicted: int | None = None
+        self._stride = 1
+
+    @property
+    def largest(self) -> int:
+        """The largest size that was told to fit; 0 before any did."""
+        return self._fitting * self._multiple_of
+
+    @property
+    def predicted(self) -> int | None:
+        """What the first line through two sizes promised; None while there are not two, or while it is flat."""
+        return None if self._predicted is None else self._predicted * self._multiple_of
+
+    def ask(self) -> int | None:
+        """The size to try next; the same until it is told, None when nothing is open."""
+        if self._failing == self._fitting + 1:
+            return None
+        return self._next() * self._multiple_of
+
+    def tell(self, size: int, fits: bool, peak_bytes: int | None) -> None:
+        """How the trial of `size` went, with the peak of its steps in bytes where it fitted."""
+        rung = size // self._multiple_of
+        if not fits or peak_bytes is None:
+            self._failing = min(self._failing, rung)
+            return
+        if self._predicted is not None and self._predicted < rung <= self._fitting + self._stride:
+            self._stride *= 2
+        self._peaks[rung] = peak_bytes
+        if self._predicted is None and len(self._peaks) > 1 and (promised := self._promised()) is not None:
+            self._predicted = min(promised, self._last)
+
+    @property
+    def _fitting(self) -> int:
+        return max(self._peaks, default=0)
+
+    def _next(self) -> int:
+        if not self._peaks:
+            return 1
+        if self._failing <= self._last:
+            return (self._fitting + self._failing) // 2
+        promised = self._promised() or 2 * self._fitting
+        # Where memory grows in stairs each line promises only a little more; the stride keeps from climbing by ones.
+        return min(max(promised, self._fitting + self._stride), self._last)
+
+    def _promised(self) -> int | None:
+        """The last rung below the line through the largest peak and one at half its size or less; None if it is flat.
+
+        A single peak has the origin for its second point, a line that can only be too steep.
+        """
+        largest = self._fitting
+        small = max((rung for rung in self._peaks if 2 * rung <= largest), default=0)
+        rise_bytes = self._peaks[largest] - self._peaks.get(small, 0)
+        if rise_bytes <= 0:
+            return None
+        return largest + (self._room_bytes - self._peaks[largest]) * (largest - small) // rise_bytes
