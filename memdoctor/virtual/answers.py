@@ -1,0 +1,213 @@
+"""Operators whose result on a card depends on values, or that PyTorch has no meta kernel for.
+
+Each answer follows the table in `values.py`; the sizes are upper bounds where a real card would look at the data.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from memdoctor.virtual.values import plausible_number, worth_knowing
+
+if TYPE_CHECKING:
+    from memdoctor.virtual.recorder import Operator, Recorder
+
+    Answer = Callable[[Recorder, Operator, tuple[Any, ...], dict[str, Any]], Any]
+
+aten = torch.ops.aten
+
+
+def _to_copy(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    source, target = args[0], kwargs.get("device")
+    if source.is_meta and target is not None and target.type == "cpu":
+        return _copy_to_host(recorder, func, source, kwargs)
+    if source.is_meta:
+        return recorder.run(func, args, kwargs)
+    out = func(*args, **kwargs)
+    if recorder.admit(out) and worth_knowing(out):
+        recorder.known.learn(out, source)
+    return out
+
+
+def _copy_to_host(recorder: Recorder, func: Operator, source: torch.Tensor, kwargs: dict[str, Any]) -> Any:
+    twin = recorder.known.of(source)
+    if twin is None:
+        recorder.reads.note("copy to host")
+        twin = torch.empty_strided(source.size(), source.stride(), dtype=source.dtype, device="cpu").zero_()
+    return func(twin, **{**kwargs, "pin_memory": False}).clone()
+
+
+def _copy_(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    target, source = args[0], args[1]
+    if target.is_meta:
+        recorder.run(func, args, kwargs)
+        if not source.is_meta and worth_knowing(target) and not recorder.known.has(target):
+            recorder.known.learn(target, source.expand_as(target))
+        return target
+    if source.is_meta:
+        twin = recorder.known.of(source)
+        if twin is None:
+            recorder.reads.note("copy to host")
+            return target.zero_()
+        source = twin
+    return func(target, source, *args[2:], **kwargs)
+
+
+def _local_scalar_dense(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor = args[0]
+    twin = recorder.known.of(tensor) if tensor.is_meta else tensor
+    if twin is not None:
+        return func(twin)
+    recorder.reads.note("item")
+    return plausible_number(tensor.dtype)
+
+
+def _equal(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    first, second = args
+    if first.shape != second.shape:
+        return False
+    try:
+        return func(*recorder.known.twins(args))
+    except LookupError:
+        recorder.reads.note("equal")
+        return True
+
+
+def _nonzero(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """CUDA writes one row per dimension and returns the transpose (aten/src/ATen/native/cuda/Nonzero.cu)."""
+    mask = args[0]
+    twin = recorder.known.of(mask) if mask.is_meta else mask
+    if twin is None:
+        recorder.reads.note("nonzero")
+    rows = mask.numel() if twin is None else int(twin.count_nonzero())
+    out = torch.empty((mask.dim(), rows), dtype=torch.int64, device="meta").t()
+    recorder.admit(out)
+    if twin is not None and worth_knowing(out):
+        recorder.known.learn(out, func(twin))
+    return out
+
+
+def _masked_select(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, mask = torch.broadcast_tensors(*args)
+    return _index(recorder, aten.index.Tensor, (tensor, [mask]), {})
+
+
+def _index(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Masks become index tensors first, as on the card."""
+    tensor, indices = args[0], args[1]
+    if tensor.is_meta:
+        indices = [part for index in indices for part in _as_indices(recorder, index)]
+    return recorder.run(func, (tensor, indices, *args[2:]), kwargs)
+
+
+def _as_indices(recorder: Recorder, index: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+    if index is None or index.dtype not in (torch.bool, torch.uint8):
+        return (index,)
+    return _nonzero(recorder, aten.nonzero.default, (index,), {}).unbind(1)
+
+
+def _sized_by_contents(
+    bound: Callable[..., Any],
+    recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+) -> Any:
+    """The exact result where the contents are known, else the largest result that is possible."""
+    if not args[0].is_meta:
+        return func(*args, **kwargs)
+    try:
+        contents = func(*recorder.known.twins(args), **{name: recorder.known.twins(v) for name, v in kwargs.items()})
+    except LookupError:
+        recorder.reads.note(func._schema.name.removeprefix("aten::").strip("_"))
+        contents = None
+    sizes = bound(*args, **kwargs) if contents is None else contents
+    several = isinstance(sizes, tuple)
+    outputs = [torch.empty_like(size, device="meta") for size in (sizes if several else (sizes,))]
+    recorder.admit(outputs)
+    if contents is not None:
+        for output, content in zip(outputs, contents if several else (contents,)):
+            recorder.known.learn(output, content)
+    return tuple(outputs) if several else outputs[0]
+
+
+def _unique_bound(tensor: torch.Tensor, *rest: Any, **options: Any) -> tuple[torch.Tensor, ...]:
+    count = tensor.numel()
+    wide = functools.partial(torch.empty, dtype=torch.int64, device="meta")
+    return torch.empty(count, dtype=tensor.dtype, device="meta"), wide(tensor.shape), wide(count)
+
+
+def _unique_rows_bound(tensor: torch.Tensor, dim: int, *rest: Any, **options: Any) -> tuple[torch.Tensor, ...]:
+    wide = functools.partial(torch.empty, tensor.shape[dim], dtype=torch.int64, device="meta")
+    return torch.empty_like(tensor), wide(), wide()
+
+
+def _bincount_bound(tensor: torch.Tensor, weights: torch.Tensor | None = None, minlength: int = 0) -> torch.Tensor:
+    dtype = torch.int64 if weights is None else weights.dtype
+    return torch.empty(minlength, dtype=dtype, device="meta")
+
+
+def _repeat_bound(repeats: torch.Tensor, *, output_size: int | None = None) -> torch.Tensor:
+    count = repeats.numel() if output_size is None else output_size
+    return torch.empty(count, dtype=repeats.dtype, device="meta")
+
+
+def _no_overflow(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Gradients are taken to be finite: `found_inf` keeps its zero and the scale its value."""
+    return None
+
+
+def _accumulate(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Where gradient paths join, autograd adds in place; under a dispatch mode it would allocate a new sum.
+
+    `isTensorSubclassLike` (torch/csrc/autograd/input_buffer.cpp) is true for every tensor while a mode is active. The
+    reference counts are those of a gradient that only the engine holds.
+    """
+    if torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled() and not kwargs and len(args) == 2:
+        first, second = args
+        if (
+            isinstance(second, torch.Tensor) and first.is_meta and second.is_meta
+            and first.shape == second.shape and first.dtype == second.dtype
+            and torch._C._storage_Use_Count(first.untyped_storage()._cdata) == _SOLE_STORAGE_COUNT
+            and first._use_count() == _SOLE_TENSOR_COUNT
+            and not first._is_view() and _is_dense(first)
+        ):
+            return first
+    return recorder.run(func, args, kwargs)
+
+
+_SOLE_STORAGE_COUNT = 2
+_SOLE_TENSOR_COUNT = 4
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Non-overlapping and dense: the strides are those of some permutation of a contiguous tensor."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.size())):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+ANSWERS: dict[Any, Answer] = {
+    aten._to_copy.default: _to_copy,
+    aten.copy_.default: _copy_,
+    aten._local_scalar_dense.default: _local_scalar_dense,
+    aten.equal.default: _equal,
+    aten.nonzero.default: _nonzero,
+    aten.masked_select.default: _masked_select,
+    aten.index.Tensor: _index,
+    aten.index_put.default: _index,
+    aten.index_put_.default: _index,
+    aten._index_put_impl_.default: _index,
+    aten._unique2.default: functools.partial(_sized_by_contents, _unique_bound),
+    aten.unique_consecutive.default: functools.partial(_sized_by_contents, _unique_bound),
+    aten.unique_dim.default: functools.partial(_sized_by_contents, _unique_rows_bound),
+    aten.bincount.default: functools.partial(_sized_by_contents, _bincount_bound),
+    aten.repeat_interleave.Tensor: functools.partial(_sized_by_contents, _repeat_bound),
+    aten._amp_foreach_non_finite_check_and_unscale_.default: _no_overflow,
+    aten._amp_update_scale_.default: lambda recorder, func, args, kwargs: args[0],
+    aten.add.Tensor: _accumulate,
+}

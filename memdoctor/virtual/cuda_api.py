@@ -1,0 +1,130 @@
+"""What `torch.cuda` and `torch.accelerator` say while the virtual card is in place.
+
+Plain Python functions that PyTorch calls without tensors, by name; `gpu.py` puts them into the modules. How to check on
+a real card: the same calls.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.cards import Card
+from memdoctor.virtual.device import CARD, is_card
+from memdoctor.virtual.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class DeviceProperties:
+    """The fields of `torch.cuda.get_device_properties` that programs read."""
+
+    name: str
+    major: int
+    minor: int
+    total_memory: int
+    multi_processor_count: int
+    max_threads_per_multi_processor: int
+    warp_size: int = 32
+    is_integrated: bool = False
+    is_multi_gpu_board: bool = False
+    regs_per_multiprocessor: int = 65_536
+    shared_memory_per_block: int = 49_152
+
+
+def properties_of(card: Card, total_bytes: int) -> DeviceProperties:
+    major, minor = card.compute_capability
+    return DeviceProperties(card.name, major, minor, total_bytes, card.sm_count, card.max_threads_per_sm)
+
+
+def device_attributes(card: Card, total_bytes: int) -> dict[str, Any]:
+    """The card itself: there is one, and it is ready."""
+    properties = properties_of(card, total_bytes)
+    generators = (torch.Generator(),)
+
+    def get_device_properties(device: Any = None) -> DeviceProperties:
+        if device is not None and not is_card(device):
+            raise AssertionError("Invalid device id")
+        return properties
+
+    def set_device(device: Any) -> None:
+        is_card(device)
+
+    def run_now(callback: Callable[[], Any], **kwargs: Any) -> None:
+        callback()
+
+    return {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": set_device,
+        "get_device_properties": get_device_properties,
+        "get_device_capability": lambda device=None: card.compute_capability,
+        "is_bf16_supported": lambda including_emulation=True: including_emulation or card.compute_capability >= (8, 0),
+        "is_tf32_supported": lambda: card.compute_capability >= (8, 0),
+        "get_arch_list": lambda: [f"sm_{card.compute_capability[0]}{card.compute_capability[1]}"],
+        "can_device_access_peer": lambda device, peer_device: False,
+        "is_initialized": lambda: True,
+        "init": lambda: None,
+        "_lazy_init": lambda: None,
+        "_lazy_call": run_now,
+        "_exchange_device": lambda device: 0,
+        "_maybe_exchange_device": lambda device: 0,
+        "synchronize": lambda device=None: None,
+        "ipc_collect": lambda: None,
+        "default_generators": generators,
+    }
+
+
+def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> dict[str, Any]:
+    """Counters and switches of the caching allocator, from the simulation."""
+    def mem_get_info(device: Any = None) -> tuple[int, int]:
+        return total_bytes - context_bytes - ledger.settle().reserved_bytes, total_bytes
+
+    def memory_stats(device: Any = None) -> OrderedDict[str, int]:
+        return OrderedDict(sorted(ledger.settle().stats().items()))
+
+    return {
+        "memory_allocated": lambda device=None: ledger.settle().allocated_bytes,
+        "max_memory_allocated": lambda device=None: ledger.settle().max_allocated_bytes,
+        "memory_reserved": lambda device=None: ledger.settle().reserved_bytes,
+        "max_memory_reserved": lambda device=None: ledger.settle().max_reserved_bytes,
+        "memory_stats": memory_stats,
+        "memory_snapshot": lambda mempool_id=None, include_traces=True: ledger.settle().snapshot(),
+        "mem_get_info": mem_get_info,
+        "empty_cache": lambda: ledger.settle().empty_cache(),
+        "reset_peak_memory_stats": lambda device=None: ledger.settle().reset_peak(),
+        "reset_accumulated_memory_stats": lambda device=None: None,
+        "get_allocator_backend": lambda: "native",
+    }
+
+
+def accelerator_attributes(cuda: dict[str, Any]) -> dict[str, Any]:
+    """`torch.accelerator` says the same under its own names."""
+    def current_accelerator(check_available: bool = False) -> torch.device:
+        return torch.device(CARD.type)
+
+    return {
+        "is_available": cuda["is_available"],
+        "device_count": cuda["device_count"],
+        "current_accelerator": current_accelerator,
+        "current_device_index": cuda["current_device"],
+        "current_device_idx": cuda["current_device"],
+        "set_device_index": cuda["set_device"],
+        "set_device_idx": cuda["set_device"],
+        "synchronize": cuda["synchronize"],
+        "current_stream": cuda["current_stream"],
+        "set_stream": cuda["set_stream"],
+        "empty_cache": cuda["empty_cache"],
+        "memory_stats": cuda["memory_stats"],
+        "memory_allocated": cuda["memory_allocated"],
+        "max_memory_allocated": cuda["max_memory_allocated"],
+        "memory_reserved": cuda["memory_reserved"],
+        "max_memory_reserved": cuda["max_memory_reserved"],
+        "reset_peak_memory_stats": cuda["reset_peak_memory_stats"],
+        "reset_accumulated_memory_stats": cuda["reset_accumulated_memory_stats"],
+        "get_memory_info": cuda["mem_get_info"],
+    }

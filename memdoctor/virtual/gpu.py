@@ -1,0 +1,163 @@
+"""The virtual GPU: inside the `with`, everything that says CUDA lands on a simulated card, and nothing is computed.
+
+Allocated and reserved bytes come from a simulation of PyTorch's caching allocator; values do not exist (`values.py` has
+the table of what a read answers). Every patch is undone at the end, also after an exception; tensors that were made on
+the card remain as meta tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from memdoctor.foundation.errors import BadInput
+from memdoctor.virtual import cuda_api
+from memdoctor.virtual.allocator import CachingAllocator
+from memdoctor.virtual.cards import Card, find_card
+from memdoctor.virtual.device import CardDevice
+from memdoctor.virtual.engine import keep_modes
+from memdoctor.virtual.ledger import Ledger, StorageRecord
+from memdoctor.virtual.patches import Patches
+from memdoctor.virtual.recorder import Recorder
+from memdoctor.virtual.streams import stream_attributes
+from memdoctor.virtual.values import KnownContents, Read, ReadLog
+
+
+class VirtualGPU:
+    """One simulated card and what it holds; cheap to ask at every iteration."""
+
+    def __init__(self, card: Card, total_bytes: int, context_bytes: int, allocator_conf: str) -> None:
+        self.card = card
+        self.total_bytes = total_bytes
+        self.context_bytes = context_bytes
+        self._ledger = Ledger(CachingAllocator(self.capacity_bytes, conf=allocator_conf))
+        self._known = KnownContents(self._ledger)
+        self._reads = ReadLog()
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What PyTorch can use: the card without the CUDA context."""
+        return self.total_bytes - self.context_bytes
+
+    @property
+    def allocated_bytes(self) -> int:
+        """As `torch.cuda.memory_allocated()`."""
+        return self._ledger.settle().allocated_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """As `torch.cuda.memory_reserved()`."""
+        return self._ledger.settle().reserved_bytes
+
+    @property
+    def max_allocated_bytes(self) -> int:
+        """As `torch.cuda.max_memory_allocated()`: since the start or the program's last reset."""
+        return self._ledger.settle().max_allocated_bytes
+
+    @property
+    def max_reserved_bytes(self) -> int:
+        """As `torch.cuda.max_memory_reserved()`."""
+        return self._ledger.settle().max_reserved_bytes
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes that live storages asked for, without the rounding to blocks."""
+        return sum(record.nbytes for record in self._ledger.storages.values())
+
+    @property
+    def storages(self) -> Mapping[int, StorageRecord]:
+        """Live storages of the card by `untyped_storage()._cdata`; changes while the program runs."""
+        return self._ledger.storages
+
+    @property
+    def birth_count(self) -> int:
+        """The sequence number that the next storage will get."""
+        return self._ledger.birth_count
+
+    @property
+    def value_reads(self) -> tuple[Read, ...]:
+        """The reads that were answered by policy, each first use at each line of the program."""
+        return self._reads.reads
+
+
+_in_use: list[VirtualGPU] = []
+
+
+def current_gpu() -> VirtualGPU | None:
+    """The virtual card whose `with` this process is in, if any; a profile reads its counters from it."""
+    return _in_use[-1] if _in_use else None
+
+
+@contextlib.contextmanager
+def virtual_gpu(
+    card: str = "a100-40gb",
+    *,
+    capacity_bytes: int | None = None,
+    context_bytes: int | None = None,
+    allocator_conf: str = "",
+) -> Iterator[VirtualGPU]:
+    """Put a virtual card in place of CUDA.
+
+    `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory and
+    `context_bytes` what the CUDA context takes of it; `allocator_conf` is read as `PYTORCH_CUDA_ALLOC_CONF` is.
+    Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use.
+    """
+    if _in_use:
+        raise BadInput(
+            f"a virtual GPU ({_in_use[0].card.name}) is already in use in this process.",
+            "Leave its `with` before entering another.",
+        )
+    kind = find_card(card)
+    total_bytes = kind.total_bytes if capacity_bytes is None else capacity_bytes
+    gpu = VirtualGPU(kind, total_bytes, kind.context_bytes if context_bytes is None else context_bytes, allocator_conf)
+    _in_use.append(gpu)
+    patches = Patches()
+    try:
+        with _layers(gpu, patches):
+            yield gpu
+    finally:
+        patches.undo()
+        _in_use.remove(gpu)
+
+
+@contextlib.contextmanager
+def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
+    """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
+    device_mode = CardDevice()
+
+    @contextlib.contextmanager
+    def both_modes() -> Iterator[None]:
+        with Recorder(gpu._ledger, gpu._known, gpu._reads), device_mode:
+            yield
+
+    _patch_modules(gpu, patches)
+    keep_modes(patches, device_mode, both_modes)
+    swapping = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        with both_modes():
+            yield
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(swapping)
+
+
+def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
+    cuda: dict[str, Any] = {
+        **cuda_api.device_attributes(gpu.card, gpu.total_bytes),
+        **cuda_api.memory_attributes(gpu._ledger, gpu.total_bytes, gpu.context_bytes),
+        **stream_attributes(gpu._ledger),
+    }
+    for module in (torch.cuda, torch.cuda.memory, torch.cuda.random):
+        for name, value in cuda.items():
+            patches.replace(module, name, value)
+    accelerator = getattr(torch, "accelerator", None)
+    for module in (accelerator, getattr(accelerator, "memory", None)):
+        for name, value in cuda_api.accelerator_attributes(cuda).items():
+            if module is not None:
+                patches.replace(module, name, value)
+    for module in (torch.utils._foreach_utils, importlib.import_module("torch.optim.optimizer")):
+        patches.replace(module, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])

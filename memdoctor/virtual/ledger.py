@@ -1,0 +1,120 @@
+"""The live storages of the virtual card, each with the allocator block that it occupies.
+
+A block lives exactly as long as its storage: a weak reference to `tensor.untyped_storage()` sees the C++ object die.
+Sizes are bytes of whole storages, because views share them.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping
+
+import torch
+
+from memdoctor.virtual.allocator import AllocatorOutOfMemory, Block, CachingAllocator
+
+_BLOCK_BYTES = 512
+"""Smallest unit of the CUDA caching allocator: `kMinBlockSize` of c10/core/AllocatorConfig.h."""
+
+
+class StorageRecord(weakref.ref[torch.UntypedStorage]):
+    """One live storage of the card; weak, so that observing it never keeps it alive."""
+
+    __slots__ = ("key", "birth", "nbytes", "block", "known")
+
+    key: int
+    """`untyped_storage()._cdata`: unique among live storages, reused after death."""
+    birth: int
+    """Sequence number of the allocation on this card."""
+    nbytes: int
+    """Bytes that the storage asked for."""
+    block: Block | None
+    """None for an empty storage, which takes no block."""
+    known: torch.UntypedStorage | None
+    """Host copy with the exact contents, where they are known (`values.py`)."""
+
+    @property
+    def block_bytes(self) -> int:
+        """`nbytes` rounded up to allocator blocks of 512 bytes."""
+        return -(-self.nbytes // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+class Ledger:
+    """Gives storages their blocks and takes them back.
+
+    Storages die in any thread and in the middle of any line, also inside the allocator when the collector runs there:
+    a death that finds the allocator busy waits until the next call.
+    """
+
+    def __init__(self, allocator: CachingAllocator) -> None:
+        self.allocator = allocator
+        self.birth_count = 0
+        self.stream = 0
+        self._storages: dict[int, StorageRecord] = {}
+        self._lock = threading.Lock()
+        self._waiting: list[Block] = []
+        self._on_death = self._bury
+
+    @property
+    def storages(self) -> Mapping[int, StorageRecord]:
+        """Live storages of the card by `untyped_storage()._cdata`."""
+        return self._storages
+
+    def admit(self, storage: torch.UntypedStorage) -> StorageRecord:
+        """Give a storage that is not in the ledger its block; raises `torch.OutOfMemoryError` and changes nothing."""
+        nbytes = storage.nbytes()
+        block = self.malloc(nbytes) if nbytes else None
+        record = StorageRecord(storage, self._on_death)
+        record.key = storage._cdata
+        record.birth = self.birth_count
+        record.nbytes = nbytes
+        record.block = block
+        record.known = None
+        self.birth_count += 1
+        self._storages[record.key] = record
+        return record
+
+    def resize(self, record: StorageRecord, nbytes: int) -> None:
+        """Follow a storage that was grown or shrunk in place: the new block is taken before the old one is freed."""
+        old, record.block = record.block, self.malloc(nbytes) if nbytes else None
+        record.nbytes = nbytes
+        record.known = None
+        if old is not None:
+            self.free(old)
+
+    def malloc(self, nbytes: int) -> Block:
+        """Take a block on the current stream, also for memory that no tensor owns (workspaces, scratch)."""
+        with self._lock:
+            self._free_waiting()
+            try:
+                return self.allocator.malloc(nbytes, self.stream)
+            except AllocatorOutOfMemory as shortage:
+                message = str(shortage)
+        raise torch.OutOfMemoryError(message)
+
+    def free(self, block: Block) -> None:
+        """Return a block; from inside the allocator (a collection in the middle of `malloc`) it is only noted."""
+        if not self._lock.acquire(blocking=False):
+            self._waiting.append(block)
+            return
+        try:
+            self.allocator.free(block)
+        finally:
+            self._lock.release()
+
+    def settle(self) -> CachingAllocator:
+        """The allocator with every death so far accounted for."""
+        with self._lock:
+            self._free_waiting()
+        return self.allocator
+
+    def _free_waiting(self) -> None:
+        while self._waiting:
+            self.allocator.free(self._waiting.pop())
+
+    def _bury(self, record: StorageRecord) -> None:
+        if self._storages.get(record.key) is record:
+            del self._storages[record.key]
+        if record.block is not None:
+            self.free(record.block)
