@@ -75,6 +75,7 @@ class Recording:
         try:
             self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         except OSError as error:
+            self._file.close()
             self._file = None
             self._records.append(Skipped("the rest of the recording", f"it could not be written: {error.strerror}"))
 

@@ -58,7 +58,7 @@ class CudaAllocator:
 
 
 class HostAllocator:
-    """A program without a card: PyTorch keeps no counters for the host; only walks of the heap see its tensors."""
+    """A program without a card. PyTorch keeps no counters for the host; a walk of the heap sees its tensors."""
 
     def counters(self) -> Counters:
         """Always zeros."""

@@ -1,0 +1,145 @@
+"""Where an iteration ends, seen from real optimizers and modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from memdoctor.sensing.recorder import EXPLICIT_STEP, MODEL_CALL, OPTIMIZER_STEP, Recorder
+
+Boundary = tuple[str, str]
+
+
+def boundaries(program: Callable[[Recorder], None], steps: str = "auto") -> list[Boundary]:
+    """What the recorder reports while the program runs."""
+    seen: list[Boundary] = []
+    with Recorder(lambda unit, phase: seen.append((unit, phase)), steps=steps) as recorder:
+        program(recorder)
+    return seen
+
+
+def train_step(model: nn.Module, *optimizers: torch.optim.Optimizer, micro_batches: int = 1) -> None:
+    for _ in range(micro_batches):
+        model(torch.ones(2, 3)).sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def test_each_optimizer_step_is_an_iteration() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        for _ in range(3):
+            train_step(model, optimizer)
+
+    assert boundaries(program) == [(OPTIMIZER_STEP, "train")] * 3
+
+
+def test_accumulated_micro_batches_are_one_iteration() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        for _ in range(2):
+            train_step(model, optimizer, micro_batches=20)
+
+    assert boundaries(program) == [(OPTIMIZER_STEP, "train")] * 2
+
+
+def test_the_two_optimizers_of_a_gan_make_one_iteration_together() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        first, second = sgd(model), sgd(model)
+        for _ in range(4):
+            train_step(model, first, second)
+
+    assert len(boundaries(program)) == 4
+
+
+def test_an_optimizer_that_died_does_not_stop_the_counting() -> None:
+    """One optimizer for each fold; each fold may lose one iteration and no more."""
+
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        for _ in range(3):
+            optimizer = sgd(model)
+            for _ in range(5):
+                train_step(model, optimizer)
+
+    assert 15 - 3 <= len(boundaries(program)) <= 15
+
+
+def test_a_long_evaluation_counts_model_calls_and_not_the_criterion() -> None:
+    def program(recorder: Recorder) -> None:
+        model, criterion = nn.Sequential(nn.Linear(3, 1), nn.ReLU()), nn.MSELoss()
+        train_step(model, sgd(model))
+        model.eval()
+        for _ in range(20):
+            criterion(model(torch.ones(2, 3)), torch.ones(2, 1))
+
+    seen = boundaries(program)
+    assert seen.count((MODEL_CALL, "eval")) == 20 - 13
+
+
+def test_a_short_evaluation_is_not_looked_at() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        for _ in range(3):
+            train_step(model, optimizer)
+            with torch.no_grad():
+                for _ in range(10):
+                    model(torch.ones(2, 3))
+
+    assert (MODEL_CALL, "eval") not in boundaries(program)
+
+
+def test_a_program_without_an_optimizer_counts_its_model_calls() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        for _ in range(4):
+            model(torch.ones(2, 3)).sum().backward()
+
+    assert boundaries(program) == [(MODEL_CALL, "train")] * 4
+
+
+def test_a_forward_that_raises_leaves_the_depth_right() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Sequential(nn.Linear(3, 1))
+        with pytest.raises(RuntimeError):
+            model(torch.ones(2, 7))
+        model(torch.ones(2, 3))
+
+    assert (MODEL_CALL, "train") in boundaries(program)
+
+
+def test_the_users_own_step_wins_for_good() -> None:
+    def program(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        recorder.step()
+        for _ in range(3):
+            train_step(model, optimizer)
+        recorder.step()
+
+    assert boundaries(program) == [(EXPLICIT_STEP, "train")] * 2
+
+
+def test_nothing_is_left_behind() -> None:
+    from torch.nn.modules import module
+    from torch.optim import optimizer
+
+    before = [dict(hooks) for hooks in _global_hooks(module, optimizer)]
+    boundaries(lambda recorder: None)
+    assert [dict(hooks) for hooks in _global_hooks(module, optimizer)] == before
+
+
+def _global_hooks(module: object, optimizer: object) -> list[dict[int, object]]:
+    names = ("_global_forward_pre_hooks", "_global_forward_hooks", "_global_forward_hooks_always_called")
+    return [getattr(module, name) for name in names] + [getattr(optimizer, "_global_optimizer_post_hooks")]
