@@ -1,0 +1,165 @@
+"""One object, three forms: `with`, decorator, wrapped loader; and what they leave behind, which is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as module_hooks
+from torch.optim import optimizer as optimizer_hooks
+
+import memdoctor
+from memdoctor.foundation.errors import BadInput, MemdoctorError
+from memdoctor.foundation.runs import OUT_OF_MEMORY, RAISED
+
+
+@pytest.fixture(autouse=True)
+def no_hook_is_left() -> Iterator[None]:
+    yield
+    assert not module_hooks._global_forward_pre_hooks and not module_hooks._global_forward_hooks
+    assert not optimizer_hooks._global_optimizer_post_hooks
+
+
+def train(steps: int, keep: list[torch.Tensor] | None = None) -> float:
+    """A small training loop on the CPU; with `keep`, each loss is kept with its graph before backward frees it."""
+    torch.manual_seed(0)
+    model = nn.Linear(256, 256)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(steps):
+        loss = model(torch.randn(8, 256)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if keep is not None:
+            keep.append(model(torch.randn(8, 256)).exp())
+    return loss.item()
+
+
+def test_with_finds_the_iterations_by_itself() -> None:
+    with memdoctor.profile() as prof:
+        train(6)
+    assert [reading.step for reading in prof.report.timeline.readings] == list(range(6))
+    assert prof.report.growth.verdict == "none"
+    assert str(prof).startswith("memdoctor: no leak")
+
+
+def test_step_says_it_explicitly_and_wins() -> None:
+    with memdoctor.profile() as prof:
+        for _ in range(3):
+            prof.step()
+            train(2)
+    assert len(prof.report.timeline.readings) == 3
+
+
+def test_watch_reports_to_standard_error_and_returns_what_the_function_returns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watched = memdoctor.watch(train)
+    assert watched(5) == train(5)
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("memdoctor: no leak")
+    assert watched.__name__ == "train" and watched.__doc__ == train.__doc__
+
+
+def test_watch_takes_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @memdoctor.watch(output=tmp_path / "run.mdoc", steps="optimizer")
+    def work(steps: int, *, scale: float) -> float:
+        return train(steps) * scale
+
+    assert work(4, scale=2.0) == 2 * train(4)
+    assert len(memdoctor.read_run(tmp_path / "run.mdoc").timeline.readings) == 4
+
+
+def test_a_watched_function_that_calls_itself_is_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    @memdoctor.watch
+    def work(depth: int) -> int:
+        return 0 if depth == 0 else 1 + work(depth - 1)
+
+    assert work(3) == 3
+    assert capsys.readouterr().err.count("memdoctor:") == 1
+
+
+def test_track_makes_each_batch_an_iteration(capsys: pytest.CaptureFixture[str]) -> None:
+    loader = memdoctor.track([1, 2, 3])
+    assert len(loader) == 3 and list(loader) == [1, 2, 3]
+    assert "iterations  3" in capsys.readouterr().err
+
+
+def test_track_in_an_open_profile_marks_its_iterations(capsys: pytest.CaptureFixture[str]) -> None:
+    with memdoctor.profile() as prof:
+        for _ in memdoctor.track(range(4)):
+            train(2)
+    assert capsys.readouterr().err == ""
+    assert len(prof.report.timeline.readings) == 4 + 2  # the first batch's own two steps come before the first word
+
+
+def test_a_loop_that_breaks_still_closes(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in memdoctor.track([1, 2, 3]):
+        break
+    assert "memdoctor: no leak" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        pytest.param(ValueError("mine"), RAISED, id="an error"),
+        pytest.param(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), OUT_OF_MEMORY, id="memory"),
+    ],
+)
+def test_the_users_exception_comes_out_unchanged(error: Exception, outcome: str) -> None:
+    prof = memdoctor.profile()
+    with pytest.raises(type(error)) as raised, prof:
+        raise error
+    assert raised.value is error and error.__context__ is None
+    assert prof.report.end.outcome == outcome
+
+
+def test_a_failure_of_memdoctor_stays_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks inside a hook becomes `Skipped`, and the program computes on."""
+    expected = train(5)
+    monkeypatch.setattr("memdoctor.session.resident_bytes", lambda: 1 / 0)
+    with memdoctor.profile() as prof:
+        assert train(5) == expected
+    whys = [skipped.why for skipped in prof.report.skipped]
+    assert whys == ["memdoctor failed: ZeroDivisionError('division by zero')"]
+
+
+def test_a_profile_within_a_profile_is_refused_in_words() -> None:
+    with memdoctor.profile():
+        with pytest.raises(BadInput, match="open already"):
+            memdoctor.profile().__enter__()
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        pytest.param(lambda: memdoctor.profile(steps="batches"), "steps='batches'", id="unknown steps"),
+        pytest.param(lambda: memdoctor.watch(3), "got 3, which is no function", id="watch of a number"),
+        pytest.param(lambda: memdoctor.profile().step(), "outside of the profile", id="step without with"),
+        pytest.param(lambda: memdoctor.profile().report, "no report yet", id="report before the end"),
+    ],
+)
+def test_wrong_use_is_named(use: object, says: str) -> None:
+    with pytest.raises(MemdoctorError, match=says):
+        use()  # type: ignore[operator]  # each is a lambda
+
+
+def test_a_leak_on_the_cpu_is_found_without_a_card_and_named() -> None:
+    kept: list[torch.Tensor] = []
+    with memdoctor.profile() as prof:
+        train(40, kept)
+    report = prof.report
+    assert report.growth.verdict == "leak"
+    assert [finding.variable for finding in report.findings] == ["keep"]
+    assert report.findings[0].location is not None and "tests/test_profile.py" in report.findings[0].location.path
+
+
+def test_the_public_names_are_functions_whatever_was_imported_first() -> None:
+    import memdoctor.profile as by_import
+    import memdoctor.scan as scan_by_import
+
+    assert memdoctor.profile is by_import and callable(by_import)
+    assert memdoctor.scan is scan_by_import and callable(scan_by_import)

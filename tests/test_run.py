@@ -1,0 +1,179 @@
+"""`memdoctor run` against `python`: the same program, and a report behind it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from memdoctor.foundation.errors import BadInput
+from memdoctor.foundation.recording import read_recording
+from memdoctor.foundation.runs import CUT_OFF, FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED
+from memdoctor.run import NO_CARD, Outcome, run
+
+TRAINING = """
+    import hashlib, torch
+    torch.manual_seed(0)
+    device = torch.device({device!r})
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Dropout(0.2), torch.nn.Linear(64, 1)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for step in range({steps}):
+        loss = model(torch.randn(32, 64).to(device)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        {each_step}
+"""
+
+
+def training(folder: Path, device: str = "cpu", steps: int = 12, each_step: str = "pass") -> Path:
+    """A script that trains a small network and does `each_step` after each step."""
+    path = folder / "train.py"
+    path.write_text(textwrap.dedent(TRAINING).format(device=device, steps=steps, each_step=each_step))
+    return path
+
+
+def script(folder: Path, text: str) -> str:
+    path = folder / "script.py"
+    path.write_text(textwrap.dedent(text))
+    return str(path)
+
+
+def run_here(path: str | Path, *arguments: str, module: bool = False, output: Path | None = None) -> Outcome:
+    """In this process, on this machine's own devices."""
+    return run(str(path), arguments, module=module, card=NO_CARD, output=output)
+
+
+def python(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=120)
+
+
+def memdoctor(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return python("-m", "memdoctor", *words)
+
+
+def test_a_script_sees_what_python_shows_it(tmp_path: Path) -> None:
+    """Arguments, path and the module's own names; `__file__` is where pickles and `multiprocessing` look."""
+    path = script(
+        tmp_path,
+        """
+        import json, sys
+        is_main = sys.modules["__main__"].__dict__ is globals()
+        names = [__name__, __file__, sys.argv, sys.path[0], __spec__ is None, is_main]
+        open(sys.argv[2], "w").write(json.dumps(names))
+        """,
+    )
+    python(path, "--epochs", tmp_path / "plain.json")
+    run_here(path, "--epochs", str(tmp_path / "watched.json"))
+    plain, watched = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "watched"))
+    assert watched[2].pop() != plain[2].pop()  # each wrote a file of its own
+    assert watched == plain
+
+
+def test_arguments_and_path_are_put_back(tmp_path: Path) -> None:
+    argv, path = sys.argv[:], sys.path[:]
+    run_here(script(tmp_path, "import sys; sys.argv.append('x'); sys.path.append('y')"))
+    assert (sys.argv, sys.path) == (argv, path)
+
+
+def test_a_module_runs_as_with_python_m(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package_of_user").mkdir()
+    (tmp_path / "package_of_user" / "__main__.py").write_text("import sys; sys.exit(len(sys.argv))")
+    monkeypatch.chdir(tmp_path)
+    outcome = run_here("package_of_user", "a", "b", module=True)
+    assert isinstance(outcome.error, SystemExit) and outcome.error.code == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        pytest.param("pass", FINISHED, id="to its end"),
+        pytest.param("import sys; sys.exit(0)", FINISHED, id="exit 0"),
+        pytest.param("import sys; sys.exit(3)", RAISED, id="exit 3"),
+        pytest.param("1 / 0", RAISED, id="an exception"),
+        pytest.param("raise KeyboardInterrupt", INTERRUPTED, id="Ctrl-C"),
+        pytest.param("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", OUT_OF_MEMORY, id="memory"),
+    ],
+)
+def test_how_the_script_ended_is_in_the_report(tmp_path: Path, text: str, ended: str) -> None:
+    assert run_here(script(tmp_path, text)).report.end.outcome == ended
+
+
+def test_the_traceback_begins_in_the_script(tmp_path: Path) -> None:
+    path = script(tmp_path, "def fail():\n    raise ValueError('mine')\nfail()\n")
+    error = run_here(path).error
+    assert isinstance(error, ValueError) and error.__traceback__ is not None
+    assert error.__traceback__.tb_frame.f_code.co_filename == path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        pytest.param("none.py", None, "No such file", id="no file"),
+        pytest.param("broken.py", b"def (:\n", "is not Python", id="not Python"),
+        pytest.param("binary.py", b"\x00\x01", "is not Python", id="binary"),
+    ],
+)
+def test_what_cannot_be_run_is_a_sentence(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=says):
+        run_here(tmp_path / name)
+
+
+def test_a_folder_and_an_unknown_module_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is a folder"):
+        run_here(tmp_path)
+    with pytest.raises(BadInput, match="no module named 'no_such.module'"):
+        run_here("no_such.module", module=True)
+
+
+def test_on_the_cpu_losses_rng_output_and_exit_code_are_those_without(tmp_path: Path) -> None:
+    """Bit for bit: the watched program's output is the plain one's, then comes the report."""
+    show = "print(step, loss.item().hex(), hashlib.md5(torch.get_rng_state().numpy().tobytes()).hexdigest())"
+    path = training(tmp_path, steps=40, each_step=show)
+    path.write_text(path.read_text() + "raise SystemExit(7)\n")
+    plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
+    assert watched.stdout.startswith(plain.stdout) and plain.stdout.count("\n") == 40
+    assert watched.stdout[len(plain.stdout):].startswith("memdoctor: no leak")
+    assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr) == (7, "")
+
+
+def test_an_exception_is_printed_as_python_prints_it(tmp_path: Path) -> None:
+    path = script(tmp_path, "def fail():\n    raise ValueError('mine')\nfail()\n")
+    plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
+    assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr)
+    assert "Traceback" not in watched.stdout and "memdoctor: no leak" in watched.stdout
+
+
+def test_out_of_memory_comes_out_unchanged_and_the_report_is_written(tmp_path: Path) -> None:
+    path = training(tmp_path, "cuda", each_step="kept = torch.empty(2**step, 2**20, device=device)")
+    done = memdoctor("run", "--virtual", "24GiB", "--format", "json", path)
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate" in done.stderr
+    assert "memdoctor" not in done.stderr
+    assert report["outcome"]["outcome"] == OUT_OF_MEMORY
+    assert report["iterations"] and report["peak"]["allocated_bytes"] > 2**30
+
+
+def test_ctrl_c_keeps_what_was_recorded_and_ends_by_the_signal(tmp_path: Path) -> None:
+    stop = "import os, signal; step == 8 and os.kill(os.getpid(), signal.SIGINT)"
+    path = training(tmp_path, each_step=stop)
+    done = memdoctor("run", "--virtual", "none", "--output", tmp_path / "run.mdoc", path)
+    run = read_recording(tmp_path / "run.mdoc")
+    assert done.returncode == -signal.SIGINT
+    assert run.end.outcome == INTERRUPTED and len(run.timeline.readings) == 9
+
+
+def test_after_kill_9_the_recording_reads_up_to_the_last_iteration(tmp_path: Path) -> None:
+    path = training(tmp_path, each_step="import os, signal; step == 8 and os.kill(os.getpid(), signal.SIGKILL)")
+    done = memdoctor("run", "--virtual", "none", "--output", tmp_path / "run.mdoc", path)
+    run = read_recording(tmp_path / "run.mdoc")
+    assert done.returncode == -signal.SIGKILL
+    assert run.end.outcome == CUT_OFF and len(run.timeline.readings) == 9
