@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from memdoctor.foundation.readings import DeviceReading
+from memdoctor.sensing.devices import utilization_percent
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,17 @@ class Allocator(Protocol):
     def reading(self) -> DeviceReading:
         """The card as a whole."""
 
+    def utilization_percent(self) -> int | None:
+        """Share of time in which a kernel ran; None where nobody knows."""
+
 
 class CudaAllocator:
     """The caching allocator of one real card. To be asked only once the program uses CUDA: asking makes a context."""
 
     def __init__(self, index: int) -> None:
+        """`index` counts as `torch.cuda` does, among the visible cards."""
         self.index = index
+        self._nvml_index = _nvml_index(index)
 
     def counters(self) -> Counters:
         """One call into PyTorch. Check by hand: `torch.cuda.memory_stats()`."""
@@ -56,6 +62,10 @@ class CudaAllocator:
         name = torch.cuda.get_device_name(self.index)
         return DeviceReading(self.index, name, total_bytes, taken_bytes, "torch.cuda")
 
+    def utilization_percent(self) -> int | None:
+        """As NVML has it, for a few microseconds; None without NVML."""
+        return utilization_percent(self._nvml_index)
+
 
 class HostAllocator:
     """A program without a card. PyTorch keeps no counters for the host; a walk of the heap sees its tensors."""
@@ -67,6 +77,15 @@ class HostAllocator:
     def reading(self) -> DeviceReading:
         """The host as a device without memory of its own."""
         return DeviceReading(0, "cpu", 0, 0, "torch")
+
+    def utilization_percent(self) -> None:
+        """There is no card."""
+
+
+def _nvml_index(index: int) -> int:
+    """The driver's number of a card, which `CUDA_VISIBLE_DEVICES` renumbers; PyTorch keeps the table to itself."""
+    translate = getattr(torch.cuda, "_get_nvml_device_index", None)
+    return index if translate is None else int(translate(index))
 
 
 class PeakKeeper:

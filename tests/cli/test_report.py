@@ -1,0 +1,72 @@
+"""`memdoctor report`: any recorded run, on any machine, without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from memdoctor.cli import cli
+from memdoctor.cli.report import command
+from memdoctor.foundation.recording import Recording
+from memdoctor.foundation.runs import RunReport, Verdict
+from tests.golden.records import CLEAN, LEAK
+
+
+def record(path: Path, report: RunReport) -> Path:
+    """A recording that holds what the report shows."""
+    with Recording(path) as recording:
+        recording.begin(report.header)
+        for reading in report.timeline.readings:
+            recording.add(reading)
+        for skipped in report.skipped:
+            recording.add(skipped)
+        recording.add(report.end)
+        recording.add(Verdict(report.growth, report.findings))
+    return path
+
+
+@pytest.mark.parametrize(("report", "code"), [pytest.param(LEAK, 1, id="leak"), pytest.param(CLEAN, 0, id="clean")])
+def test_a_leak_is_exit_code_1(tmp_path: Path, report: RunReport, code: int) -> None:
+    done = CliRunner().invoke(command, [str(record(tmp_path / "run.mdoc", report))])
+    assert done.exit_code == code and done.stdout.startswith("memdoctor: ")
+
+
+def test_json_is_one_object(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [str(record(tmp_path / "run.mdoc", LEAK)), "--format", "json"])
+    assert json.loads(done.stdout)["growth"]["verdict"] == "leak"
+
+
+def test_torch_is_not_needed(tmp_path: Path) -> None:
+    path = record(tmp_path / "run.mdoc", LEAK)
+    program = "import sys; sys.modules['torch'] = None\nfrom memdoctor.cli import main\nmain()"
+    words = [sys.executable, "-c", program, "report", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "Trainer.history" in done.stdout and done.stderr == ""
+
+
+@pytest.mark.parametrize("content", [pytest.param(b"{}", id="broken"), pytest.param(b'{"version": 9}', id="newer")])
+def test_what_cannot_be_read_is_exit_code_2_and_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "run.mdoc"
+    path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-m", "memdoctor", "report", str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("memdoctor: ") and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:
+    path = record(tmp_path / "run.mdoc", LEAK)
+    pipeline = f"{sys.executable} -m memdoctor report --format json {path} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[0] == "{" and done.stderr == ""
+
+
+def test_an_unknown_command_is_named() -> None:
+    done = CliRunner().invoke(cli, ["diagnose"])
+    assert done.exit_code == 2 and "diagnose" in done.output
