@@ -83,7 +83,7 @@ class HostAllocator:
 
 
 def _nvml_index(index: int) -> int:
-    """The driver's number of a card, which `CUDA_VISIBLE_DEVICES` renumbers; PyTorch keeps the table to itself."""
+    """The number that the driver gives a card, before `CUDA_VISIBLE_DEVICES`; PyTorch keeps the table to itself."""
     translate = getattr(torch.cuda, "_get_nvml_device_index", None)
     return index if translate is None else int(translate(index))
 
