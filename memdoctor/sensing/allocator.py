@@ -89,7 +89,7 @@ def _nvml_index(index: int) -> int:
 
 
 class PeakKeeper:
-    """A running maximum since it was made, although the allocator's own began earlier and may be reset by the program."""
+    """A running maximum since it was made; the allocator's own began earlier and may be reset by the program."""
 
     def __init__(self, first: Counters) -> None:
         self._before = first.peak_bytes
