@@ -6,6 +6,7 @@ Each answer follows the table in `values.py`; the sizes are upper bounds where a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ def _to_copy(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
     if source.is_meta:
         return recorder.run(func, args, kwargs)
     out = func(*args, **kwargs)
-    if recorder.admit(out) and worth_knowing(out):
+    recorder.admit(out)
+    if out.is_meta and worth_knowing(out):
         recorder.known.learn(out, source)
     return out
 
@@ -92,13 +94,15 @@ def _nonzero(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
 
 
 def _masked_select(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensor, mask = torch.broadcast_tensors(*args)
+    tensor, mask = torch.broadcast_tensors(*args)  # type: ignore[no-untyped-call]  # untyped in torch
     return _index(recorder, aten.index.Tensor, (tensor, [mask]), {})
 
 
 def _index(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Masks become index tensors first, as on the card."""
     tensor, indices = args[0], args[1]
+    if not tensor.is_meta and any(index is not None and index.is_meta for index in indices):
+        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     if tensor.is_meta:
         indices = [part for index in indices for part in _as_indices(recorder, index)]
     return recorder.run(func, (tensor, indices, *args[2:]), kwargs)
@@ -107,7 +111,8 @@ def _index(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: di
 def _as_indices(recorder: Recorder, index: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
     if index is None or index.dtype not in (torch.bool, torch.uint8):
         return (index,)
-    return _nonzero(recorder, aten.nonzero.default, (index,), {}).unbind(1)
+    columns: tuple[torch.Tensor, ...] = _nonzero(recorder, aten.nonzero.default, (index,), {}).unbind(1)
+    return columns
 
 
 def _sized_by_contents(
@@ -151,6 +156,31 @@ def _bincount_bound(tensor: torch.Tensor, weights: torch.Tensor | None = None, m
 def _repeat_bound(repeats: torch.Tensor, *, output_size: int | None = None) -> torch.Tensor:
     count = repeats.numel() if output_size is None else output_size
     return torch.empty(count, dtype=repeats.dtype, device="meta")
+
+
+def _assumed(
+    value: bool, what: str,
+    recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any],
+) -> Any:
+    """Unknown values are taken to be finite and equal to themselves, and to agree: `all` is true and `any` is false."""
+    out = recorder.run(func, args, kwargs)
+    if out.is_meta and not recorder.known.has(out) and worth_knowing(out):
+        recorder.reads.note(what)
+        recorder.known.learn(out, torch.full(out.shape, value, dtype=out.dtype))
+    return out
+
+
+def _compare(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`isfinite` and `isnan` reach the card as `x == x`, `x != x`, `abs(x) != inf`, `abs(x) == inf`."""
+    other = args[1]
+    if args[0] is other or (not isinstance(other, torch.Tensor) and other == math.inf):
+        is_true = (args[0] is other) == (func in (aten.eq.Tensor, aten.eq.Scalar))
+        return _assumed(is_true, "isfinite", recorder, func, args, kwargs)
+    return recorder.run(func, args, kwargs)
+
+
+def _record_stream(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    recorder.ledger.record_stream(args[0].untyped_storage(), args[1].stream_id)
 
 
 def _no_overflow(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -209,5 +239,13 @@ ANSWERS: dict[Any, Answer] = {
     aten.repeat_interleave.Tensor: functools.partial(_sized_by_contents, _repeat_bound),
     aten._amp_foreach_non_finite_check_and_unscale_.default: _no_overflow,
     aten._amp_update_scale_.default: lambda recorder, func, args, kwargs: args[0],
+    aten.isnan.default: functools.partial(_assumed, False, "isnan"),
+    aten.eq.Tensor: _compare,
+    aten.ne.Tensor: _compare,
+    aten.eq.Scalar: _compare,
+    aten.ne.Scalar: _compare,
+    **{getattr(aten.all, name): functools.partial(_assumed, True, "all") for name in ("default", "dim", "dims")},
+    **{getattr(aten.any, name): functools.partial(_assumed, False, "any") for name in ("default", "dim", "dims")},
+    aten.record_stream.default: _record_stream,
     aten.add.Tensor: _accumulate,
 }

@@ -38,7 +38,7 @@ def _in_mode(function: Callable[..., Any], mode: TorchFunctionMode) -> Callable[
 
 @contextlib.contextmanager
 def _reentered(mode: TorchFunctionMode) -> Iterator[None]:
-    if mode in _get_current_function_mode_stack():
+    if mode in _get_current_function_mode_stack():  # type: ignore[no-untyped-call]  # untyped in torch
         yield
         return
     with mode:

@@ -18,11 +18,15 @@ from memdoctor.foundation.errors import BadInput
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.cards import Card, find_card
-from memdoctor.virtual.device import CardDevice
+from memdoctor.virtual.attributes import ATTRIBUTES
+from memdoctor.virtual.device import META, CardDevice
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.ledger import Ledger, StorageRecord
 from memdoctor.virtual.patches import Patches
+from memdoctor.virtual.placement import PLACEMENT
+from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder
+from memdoctor.virtual.saving import patch_saving
 from memdoctor.virtual.streams import stream_attributes
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
 
@@ -34,7 +38,7 @@ class VirtualGPU:
         self.card = card
         self.total_bytes = total_bytes
         self.context_bytes = context_bytes
-        self._ledger = Ledger(CachingAllocator(self.capacity_bytes, conf=allocator_conf))
+        self._ledger = Ledger(CachingAllocator(self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
         self._known = KnownContents(self._ledger)
         self._reads = ReadLog()
 
@@ -127,7 +131,7 @@ def virtual_gpu(
 @contextlib.contextmanager
 def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
-    device_mode = CardDevice()
+    device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
 
     @contextlib.contextmanager
     def both_modes() -> Iterator[None]:
@@ -154,10 +158,14 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     for module in (torch.cuda, torch.cuda.memory, torch.cuda.random):
         for name, value in cuda.items():
             patches.replace(module, name, value)
-    accelerator = getattr(torch, "accelerator", None)
-    for module in (accelerator, getattr(accelerator, "memory", None)):
+    accelerator: Any = getattr(torch, "accelerator", None)
+    for same in filter(None, (accelerator, getattr(accelerator, "memory", None))):
         for name, value in cuda_api.accelerator_attributes(cuda).items():
-            if module is not None:
-                patches.replace(module, name, value)
+            patches.replace(same, name, value)
     for module in (torch.utils._foreach_utils, importlib.import_module("torch.optim.optimizer")):
         patches.replace(module, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])
+    patches.set(torch, "Generator", Generator)
+    patches.set(torch._C, "_scatter", lambda tensor, *ignored: (tensor.to(META),))
+    patches.set(torch.distributions.Distribution, "_validate_args", False)
+    patches.set(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
+    patch_saving(patches, gpu._ledger, gpu._reads)

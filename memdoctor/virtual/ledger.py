@@ -6,9 +6,10 @@ Sizes are bytes of whole storages, because views share them.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -40,6 +41,10 @@ class StorageRecord(weakref.ref[torch.UntypedStorage]):
         return -(-self.nbytes // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
+class _ThreadState(threading.local):
+    births_are_foreign = False
+
+
 class Ledger:
     """Gives storages their blocks and takes them back.
 
@@ -51,6 +56,8 @@ class Ledger:
         self.allocator = allocator
         self.birth_count = 0
         self.stream = 0
+        self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._thread = _ThreadState()
         self._storages: dict[int, StorageRecord] = {}
         self._lock = threading.Lock()
         self._waiting: list[Block] = []
@@ -60,6 +67,34 @@ class Ledger:
     def storages(self) -> Mapping[int, StorageRecord]:
         """Live storages of the card by `untyped_storage()._cdata`."""
         return self._storages
+
+    @property
+    def has_foreign(self) -> bool:
+        """Whether the user has put tensors on PyTorch's own meta device."""
+        return bool(self._foreign)
+
+    @property
+    def births_are_foreign(self) -> bool:
+        return self._thread.births_are_foreign
+
+    def is_foreign(self, tensor: torch.Tensor) -> bool:
+        """Whether a meta tensor is the user's own, and takes nothing on the card."""
+        return bool(self._foreign) and tensor.untyped_storage()._cdata in self._foreign
+
+    @contextlib.contextmanager
+    def foreign_births(self) -> Iterator[None]:
+        """Within, this thread's new meta tensors are the user's own."""
+        before, self._thread.births_are_foreign = self._thread.births_are_foreign, True
+        try:
+            yield
+        finally:
+            self._thread.births_are_foreign = before
+
+    def leave_out(self, storage: torch.UntypedStorage) -> None:
+        """Note a storage of the user's own meta device, unless it is the card's or has been noted."""
+        key = storage._cdata
+        if key not in self._storages and key not in self._foreign:
+            self._foreign[key] = weakref.ref(storage, lambda _: self._foreign.pop(key, None))
 
     def admit(self, storage: torch.UntypedStorage) -> StorageRecord:
         """Give a storage that is not in the ledger its block; raises `torch.OutOfMemoryError` and changes nothing."""
@@ -102,6 +137,13 @@ class Ledger:
             self.allocator.free(block)
         finally:
             self._lock.release()
+
+    def record_stream(self, storage: torch.UntypedStorage, stream: int) -> None:
+        """Another stream uses the storage too: its block is reused only after that stream has come so far."""
+        record = self._storages.get(storage._cdata)
+        if record is not None and record.block is not None:
+            with self._lock:
+                self.allocator.record_stream(record.block, stream)
 
     def settle(self) -> CachingAllocator:
         """The allocator with every death so far accounted for."""

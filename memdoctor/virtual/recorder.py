@@ -7,34 +7,39 @@ per live storage: more would make the collector run at other moments than withou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from memdoctor.virtual import answers
+from memdoctor.virtual import answers, placing
 from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
 from memdoctor.virtual.tracebacks import without_our_frames
 from memdoctor.virtual.values import KnownContents, ReadLog, worth_knowing
 
 Operator = Callable[..., Any]
 
 
-class _Traits(NamedTuple):
+class Traits(NamedTuple):
     """What an operator's schema says, read once per operator."""
 
     written: tuple[int | str, ...]
     """Positions or names of the arguments that it writes to."""
     computes: bool
     """Whether its result follows from its arguments alone: not random, not left uninitialised."""
+    skippable: bool
+    """In place without changing shapes: on the card nothing is left to do once the shapes have been checked."""
+    makes_new: bool
+    """Whether results may own new storage; false for views."""
 
 
 class Recorder(TorchDispatchMode):
     """One per thread; all share the card's ledger."""
 
     def __init__(self, ledger: Ledger, known: KnownContents, reads: ReadLog) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.ledger = ledger
         self.known = known
         self.reads = reads
@@ -48,52 +53,96 @@ class Recorder(TorchDispatchMode):
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         try:
-            answer = answers.ANSWERS.get(func)
-            if answer is not None:
-                return answer(self, func, args, kwargs or {})
-            return self.run(func, args, kwargs or {})
+            with torch._C.DisableTorchFunction():
+                return self._dispatch(func, args, kwargs or {})
         except torch.OutOfMemoryError as error:
             del args, kwargs
             raise without_our_frames(error)
 
+    def _dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Torch functions are disabled here: in backward our own function mode would answer `tensor.is_meta`."""
+        if self.ledger.has_foreign or self.ledger.births_are_foreign:
+            if placing.is_foreign(self.ledger, args, kwargs):
+                return placing.run_foreign(self.ledger, func, args, kwargs)
+        answer = answers.ANSWERS.get(func)
+        return self.run(func, args, kwargs) if answer is None else answer(self, func, args, kwargs)
+
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator as PyTorch would and enter what it allocated; host operators pass unchanged."""
-        births = self.ledger.birth_count
-        out = func(*args, **kwargs)
+        if not placing.concerns_card(func, args, kwargs):
+            return func(*args, **kwargs)
         traits = _TRAITS.get(func) or _read_traits(func)
         if traits.written:
-            self._enter_written(func, traits, args, kwargs)
-        elif self.admit(out) and self.ledger.birth_count > births and traits.computes:
+            return self._write(func, traits, args, kwargs)
+        births = self.ledger.birth_count
+        out = self._result(func, args, kwargs) if traits.makes_new else placing.run(func, args, kwargs)
+        self.admit(out)
+        if traits.computes and self.ledger.birth_count > births:
             self._follow_contents(func, args, kwargs, out)
         return out
 
-    def admit(self, out: Any) -> bool:
-        """Enter the storages of a result; True where any of it is on the card."""
+    def admit(self, out: Any) -> None:
+        """Enter the storages of a result that are on the card and not in the ledger yet."""
         if isinstance(out, torch.Tensor):
-            if not out.is_meta:
-                return False
-            storage = out.untyped_storage()
-            if storage._cdata not in self.ledger.storages:
-                self.ledger.admit(storage)
-            return True
-        if isinstance(out, (list, tuple)):
-            return any([self.admit(item) for item in out])
-        return False
+            if out.layout is not torch.strided:
+                self.admit(placing.parts(out))
+            elif out.is_meta:
+                storage = out.untyped_storage()
+                if storage._cdata not in self.ledger.storages:
+                    self.ledger.admit(storage)
+        elif isinstance(out, (list, tuple)):
+            for item in out:
+                self.admit(item)
 
-    def _enter_written(
-        self, func: Operator, traits: _Traits, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def _result(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The operator's result, from memory where a call with the same shapes has been seen."""
+        try:
+            key = signature(func, args, kwargs)
+        except Uncachable:
+            return placing.run(func, args, kwargs)
+        remembered = _RESULTS.get(key)
+        if remembered is not None:
+            return remembered.make() if isinstance(remembered, Layout) else tuple([one.make() for one in remembered])
+        out = placing.run(func, args, kwargs)
+        if is_fresh(out):
+            _RESULTS[key] = Layout(out)
+        elif type(out) is tuple and all(is_fresh(item) for item in out):
+            _RESULTS[key] = tuple(Layout(item) for item in out)
+        return out
+
+    def _write(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if traits.skippable:
+            self._check_shapes_once(func, args, kwargs)
+            out = args[0] if isinstance(args[0], torch.Tensor) else None
+        else:
+            out = placing.run(func, args, kwargs)
+        self._enter_written(func, traits, args, kwargs)
+        return out
+
+    def _check_shapes_once(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            key = signature(func, args, kwargs)
+        except Uncachable:
+            placing.run(func, args, kwargs)
+            return
+        if key not in _CHECKED:
+            placing.run(func, args, kwargs)
+            _CHECKED.add(key)
+
+    def _enter_written(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         targets = [target for where in traits.written for target in _tensors_at(where, args, kwargs) if target.is_meta]
-        for target in targets:
-            self._follow_size(target)
-        if any(self.known.has(target) for target in targets):
-            try:
-                if not traits.computes:
-                    raise LookupError
-                func(*self.known.twins(args), **{name: self.known.twins(value) for name, value in kwargs.items()})
-            except LookupError:
-                for target in targets:
-                    self.known.forget(target)
+        if not traits.skippable:
+            for target in targets:
+                self._follow_size(target)
+        if not any(self.known.has(target) for target in targets):
+            return
+        try:
+            if not traits.computes:
+                raise LookupError
+            func(*self.known.twins(args), **{name: self.known.twins(value) for name, value in kwargs.items()})
+        except LookupError:
+            for target in targets:
+                self.known.forget(target)
 
     def _follow_size(self, target: torch.Tensor) -> None:
         """After `resize_`, `set_`, `out=`: the tensor's storage may have grown, or be another one."""
@@ -116,17 +165,26 @@ class Recorder(TorchDispatchMode):
             self.known.learn(item, contents)
 
 
-_TRAITS: dict[Operator, _Traits] = {}
+_TRAITS: dict[Operator, Traits] = {}
+_RESULTS: dict[tuple[Hashable, ...], Layout | tuple[Layout, ...]] = {}
+_CHECKED: set[tuple[Hashable, ...]] = set()
+_RESHAPES = ("resize_", "set_", "t_", "transpose_", "squeeze_", "unsqueeze_", "as_strided_", "detach_", "swap")
 
 
-def _read_traits(func: Any) -> _Traits:
+def _read_traits(func: Any) -> Traits:
+    schema = func._schema
+    name = schema.name.removeprefix("aten::")
     written = tuple(
         argument.name if argument.kwarg_only else position
-        for position, argument in enumerate(func._schema.arguments)
+        for position, argument in enumerate(schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     )
-    random = torch.Tag.nondeterministic_seeded in func.tags
-    traits = _TRAITS[func] = _Traits(written, computes=not random and "empty" not in func._schema.name)
+    traits = _TRAITS[func] = Traits(
+        written=written,
+        computes=torch.Tag.nondeterministic_seeded not in func.tags and "empty" not in name,
+        skippable=bool(written) and written[0] == 0 and name.endswith("_") and not name.startswith(_RESHAPES),
+        makes_new=all(result.alias_info is None for result in schema.returns),
+    )
     return traits
 
 

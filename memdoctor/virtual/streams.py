@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from types import TracebackType
 from typing import Any
+
+import torch
 
 from memdoctor.virtual.device import CARD
 from memdoctor.virtual.ledger import Ledger
 
 
-class VirtualEvent:
+_CUDA = 1
+"""`c10::DeviceType::CUDA` of c10/core/DeviceType.h."""
+
+
+class VirtualEvent(torch.Event):
     """An event that is reached as soon as it is recorded."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.device = CARD
-        self.cuda_event = id(self)
+    def __new__(cls, *args: Any, **kwargs: Any) -> VirtualEvent:
+        event: VirtualEvent = super().__new__(cls, device="cpu")
+        return event
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]  # read-only in torch too; its stubs say otherwise
+        return CARD
 
     def record(self, stream: Any = None) -> None: ...
 
@@ -25,30 +36,26 @@ class VirtualEvent:
     def query(self) -> bool:
         return True
 
-    def elapsed_time(self, end_event: VirtualEvent) -> float:
+    def elapsed_time(self, end_event: torch.Event) -> float:
         """Milliseconds, always 1.0: nothing is executed, and a rate computed from it stays finite."""
         return 1.0
 
 
-class VirtualStream:
+class VirtualStream(torch.Stream):
     """A stream; the allocator keeps its free blocks apart from those of other streams."""
 
-    streams_made = 0
+    _ids = itertools.count(1)
 
-    def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
-        VirtualStream.streams_made += 1
-        self.stream_id = kwargs.get("stream_id", VirtualStream.streams_made)
-        self.priority = priority
-        self.device = CARD
-        self.device_index = 0
-        self.device_type = 1
-        self.cuda_stream = self.stream_id
+    def __new__(cls, device: Any = None, priority: int = 0, **kwargs: Any) -> VirtualStream:
+        stream_id = kwargs.get("stream_id")
+        stream: VirtualStream = super().__new__(
+            cls, stream_id=next(cls._ids) if stream_id is None else stream_id, device_index=0, device_type=_CUDA
+        )
+        return stream
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, VirtualStream) and other.stream_id == self.stream_id
-
-    def __hash__(self) -> int:
-        return hash(self.stream_id)
+    @property
+    def cuda_stream(self) -> int:
+        return self.stream_id
 
     def synchronize(self) -> None: ...
 
@@ -56,7 +63,7 @@ class VirtualStream:
 
     def wait_stream(self, stream: Any) -> None: ...
 
-    def record_event(self, event: VirtualEvent | None = None) -> VirtualEvent:
+    def record_event(self, event: torch.Event | None = None) -> torch.Event:
         return event or VirtualEvent()
 
     def query(self) -> bool:

@@ -9,6 +9,7 @@ anything whose contents are known           the exact values: integers and boole
 `item()` of an integer                      0
 `item()`, `bool()` of a boolean             False
 `isfinite`, `isnan`, `isinf`                every value is finite
+`all`, `any`                                True, False
 `.cpu()`, `.tolist()`, copies to the host   zeros
 `nonzero`, boolean index, `masked_select`   every element is chosen (an upper bound)
 `unique`, `bincount`                        every element differs; `minlength` bins
@@ -31,7 +32,7 @@ import torch
 
 from memdoctor.virtual.ledger import Ledger, StorageRecord
 
-_KNOWN_ELEMENTS = 65_536
+KNOWN_ELEMENTS = 65_536
 _PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARY_FOLDERS = tuple(
     os.path.join(folder, "")
@@ -89,7 +90,7 @@ def worth_knowing(tensor: torch.Tensor) -> bool:
     """Whether contents of this size and type are followed: counters, masks, lengths, single numbers."""
     if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
         return tensor.numel() == 1
-    return tensor.numel() <= _KNOWN_ELEMENTS
+    return tensor.numel() <= KNOWN_ELEMENTS
 
 
 class KnownContents:

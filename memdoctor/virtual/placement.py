@@ -1,0 +1,94 @@
+"""Calls that move a tensor to the card, or make one there from data on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils import _device as default_device
+
+from memdoctor.virtual.device import META, CardDevice, Function, Handler, is_card, is_meta
+
+HOST = torch.device("cpu")
+
+
+def _cuda(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`tensor.cuda(0)`: whatever is asked for here is the card."""
+    tensor, *rest = args
+    is_card(rest[0] if rest else kwargs.get("device"))
+    layout = {name: value for name, value in kwargs.items() if name == "memory_format"}
+    return _to(mode, torch.Tensor.to, (tensor, META), layout, wants_card=True)
+
+
+def _to(
+    mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], wants_card: bool = False
+) -> Any:
+    target = args[1] if len(args) > 1 else kwargs.get("device")
+    if isinstance(target, torch.Tensor):
+        return args[0].to(target.device, target.dtype, **kwargs)
+    if isinstance(target, torch.dtype):
+        return func(*args, **kwargs)
+    if wants_card or is_card(target):
+        if args[0].is_meta and not mode.on_card(args[0]):
+            raise NotImplementedError(
+                "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+                "torch.nn.Module.to() when moving module from meta to a different device."
+            )
+        kwargs = {name: value for name, value in kwargs.items() if name != "device"}
+        return func(args[0], META, *args[2:], **kwargs)
+    if target is not None and is_meta(target):
+        with mode.ledger.foreign_births():
+            return func(*args, **kwargs)
+    return func(*args, **kwargs)
+
+
+def _from_data(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`torch.tensor` and its kin build on the host and copy, as on a card; a meta device would drop the values."""
+    device = kwargs.get("device", default_device.CURRENT_DEVICE)
+    if not is_card(device):
+        return mode.call(func, args, {**kwargs, "device": device})
+    wants_grad = kwargs.get("requires_grad", False)
+    host = func(*args, **{**kwargs, "device": HOST, "requires_grad": False})
+    return host.to(META).requires_grad_(wants_grad)
+
+
+def _as_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    data, dtype = args[0], kwargs.get("dtype")
+    device = kwargs.get("device", default_device.CURRENT_DEVICE)
+    if mode.on_card(data) and (device is None or is_card(device)):
+        return data.to(dtype or data.dtype)
+    if not is_card(device):
+        return func(*args, **kwargs)
+    return func(data, dtype=dtype, device=HOST).to(META)
+
+
+def _new_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    like, *data = args
+    device = kwargs.get("device", "cuda" if mode.on_card(like) else like.device)
+    return _from_data(mode, torch.tensor, tuple(data), {"dtype": like.dtype, **kwargs, "device": device})
+
+
+def _type(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`tensor.type()` and `tensor.type("torch.cuda.FloatTensor")`."""
+    tensor, *rest = args
+    wanted = rest[0] if rest else kwargs.get("dtype")
+    if wanted is None:
+        name: str = torch.empty(0, dtype=tensor.dtype, device=HOST).type()
+        return name.replace("torch.", "torch.cuda.") if mode.on_card(tensor) else name
+    if isinstance(wanted, type):
+        wanted = f"{wanted.__module__}.{wanted.__name__}"
+    if not isinstance(wanted, str):
+        return func(*args, **kwargs)
+    dtype = torch.empty(0, device=HOST).type(wanted.replace(".cuda.", ".")).dtype
+    return tensor.to(META if ".cuda." in wanted else HOST, dtype)
+
+
+PLACEMENT: dict[Any, Handler] = {
+    torch.Tensor.cuda: _cuda,
+    torch.Tensor.to: _to,
+    torch.Tensor.type: _type,
+    torch.Tensor.new_tensor: _new_tensor,
+    torch.tensor: _from_data,
+    torch.asarray: _as_tensor,
+    torch.as_tensor: _as_tensor,
+}

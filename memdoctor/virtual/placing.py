@@ -1,0 +1,102 @@
+"""Where an operator runs: on the card, on the host, or on the user's own meta device; and which mixtures are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.ledger import Ledger
+
+Operator = Callable[..., Any]
+
+
+def concerns_card(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether any operand or the requested device is the card.
+
+    Raises what CUDA raises for a mixture with host tensors; host scalars may be mixed in everywhere.
+    """
+    on_card, on_host = False, False
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, torch.Tensor):
+            if value.is_meta:
+                on_card = True
+            elif value.dim():
+                on_host = True
+        elif isinstance(value, (list, tuple)):
+            on_card = on_card or any(isinstance(item, torch.Tensor) and item.is_meta for item in value)
+        elif isinstance(value, torch.device):
+            on_card = on_card or value.type == "meta"
+    if on_card and on_host and "device" not in kwargs and not func._schema.name.startswith(_MIX_DEVICES):
+        raise _mixture(func)
+    return on_card
+
+
+_MIX_DEVICES = (
+    "aten::_to_copy", "aten::copy_", "aten::index", "aten::_index", "aten::_unsafe_index", "aten::set_",
+    "aten::_pack_padded", "aten::_ctc_loss", "aten::ctc_loss", "aten::lstm", "aten::gru", "aten::rnn",
+    "aten::_cudnn", "aten::_foreach", "aten::_fused",
+)
+"""Operators that take host tensors beside the card's: copies, indices, sequence lengths, step counters."""
+
+
+def _mixture(func: Any) -> RuntimeError:
+    """The text differs between operators that iterate over elements and those with an own kernel, as on a card."""
+    found = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
+    if torch.Tag.pointwise in func.tags:
+        return RuntimeError(found)
+    return RuntimeError(f"{found} (when checking argument in method wrapper_CUDA_{_name(func)})")
+
+
+def _name(func: Any) -> str:
+    return str(func._schema.name.removeprefix("aten::"))
+
+
+def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run the meta kernel; an operator that has none is named instead of guessed at."""
+    try:
+        return func(*args, **kwargs)
+    except NotImplementedError as error:
+        raise NotImplementedError(
+            f"memdoctor's virtual GPU cannot run {func}: PyTorch has no meta kernel for it, and memdoctor no rule yet. "
+            "Please report it with this message."
+        ) from error
+    except RuntimeError as error:
+        if "is not on the expected device" in str(error):
+            raise _mixture(func) from None
+        raise
+
+
+def parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The dense tensors that a sparse tensor consists of."""
+    if tensor.layout is torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+
+
+def is_foreign(ledger: Ledger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the operator belongs to the user's own meta device: he asked for it, or all operands are there."""
+    device = kwargs.get("device")
+    if device is not None:
+        return ledger.births_are_foreign and device.type == "meta"
+    operands = [tensor for tensor in _tensors((*args, *kwargs.values())) if tensor.is_meta]
+    return bool(operands) and all(ledger.is_foreign(tensor) for tensor in operands)
+
+
+def run_foreign(ledger: Ledger, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    out = func(*args, **kwargs)
+    for tensor in _tensors((out,)):
+        if tensor.is_meta and tensor.layout is torch.strided:
+            ledger.leave_out(tensor.untyped_storage())
+    return out
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)

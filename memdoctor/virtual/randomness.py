@@ -1,0 +1,31 @@
+"""Generators of the card: seed and state are those of a host generator of their own; no numbers are drawn from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.device import CARD, is_card
+
+_HostGenerator = torch.Generator
+
+
+class _AnyGenerator(type(_HostGenerator)):  # type: ignore[misc]  # the metaclass is known at run time only
+    """Generators made before, and PyTorch's default one, are instances too."""
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, _HostGenerator)
+
+
+class Generator(_HostGenerator, metaclass=_AnyGenerator):
+    """Stands for `torch.Generator`, and accepts `device="cuda"`."""
+
+    def __new__(cls, device: Any = "cpu") -> Any:
+        if not is_card(device):
+            return _HostGenerator(device)
+        return _HostGenerator.__new__(cls, "cpu")  # type: ignore[call-arg]  # torch's stubs have no __new__
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]  # read-only in torch too; its stubs say otherwise
+        return CARD

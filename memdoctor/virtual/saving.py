@@ -1,0 +1,49 @@
+"""`torch.save` and `torch.load` of tensors of the card: files say `cuda:0`, as those of a real card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.device import is_card
+from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.patches import Patches
+from memdoctor.virtual.values import KNOWN_ELEMENTS, ReadLog
+
+_PRIORITY = 0
+"""Before PyTorch's own entries, which begin at 10 (torch/serialization.py)."""
+
+
+def patch_saving(patches: Patches, ledger: Ledger, reads: ReadLog) -> None:
+    """One more entry in PyTorch's registry of storage locations, and a copy to the host that has something to copy."""
+    def location_of(storage: torch.UntypedStorage) -> str | None:
+        return "cuda:0" if storage._cdata in ledger.storages else None
+
+    def restore(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
+        if not is_card(location):
+            return None
+        on_card: torch.UntypedStorage = torch.UntypedStorage(  # type: ignore[no-untyped-call]  # untyped in torch
+            storage.nbytes(), device="meta")
+        record = ledger.admit(on_card)
+        if storage.device.type == "cpu" and storage.nbytes() <= KNOWN_ELEMENTS:
+            record.known = storage
+        return on_card
+
+    registry = torch.serialization._package_registry
+    patches.set(torch.serialization, "_package_registry", [(_PRIORITY, location_of, restore), *registry])
+    base = torch.storage._StorageBase
+    patches.set(base, "cpu", _copies_to_host(base.cpu, ledger, reads))
+
+
+def _copies_to_host(original: Callable[..., Any], ledger: Ledger, reads: ReadLog) -> Callable[..., Any]:
+    def cpu(storage: torch.UntypedStorage) -> Any:
+        record = ledger.storages.get(storage._cdata)
+        if record is None:
+            return original(storage)
+        if record.known is None:
+            reads.note("save")
+            return torch.zeros(storage.nbytes(), dtype=torch.uint8, device="cpu").untyped_storage()
+        return original(record.known).clone()
+    return cpu

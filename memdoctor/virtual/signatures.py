@@ -1,0 +1,78 @@
+"""Results of meta kernels, remembered by operator and argument shapes.
+
+PyTorch's meta kernels are Python for most operators and take most of the time of a virtual step; what they return
+follows from shapes, strides, types and scalars alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.device import META
+
+_PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.layout, torch.device, torch.memory_format, complex)
+
+
+class Uncachable(Exception):
+    """An argument cannot be part of a signature."""
+
+
+def signature(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Hashable, ...]:
+    """Everything that a meta kernel looks at; raises `Uncachable` where that is not plain data.
+
+    Scalars come with their type: 1, 1.0 and True are equal but promote differently.
+    """
+    parts: list[Hashable] = [func, torch.get_default_dtype()]
+    _describe_all(args, parts)
+    for name, value in kwargs.items():
+        parts.append(name)
+        _describe(value, parts)
+    return tuple(parts)
+
+
+def _describe_all(values: Any, parts: list[Hashable]) -> None:
+    for value in values:
+        _describe(value, parts)
+    parts.append(len(values))
+
+
+def _describe(value: Any, parts: list[Hashable]) -> None:
+    if isinstance(value, torch.Tensor):
+        if value.layout is not torch.strided:
+            raise Uncachable
+        parts += (value.shape, value.stride(), value.dtype, value.is_meta)
+    elif isinstance(value, (list, tuple)):
+        _describe_all(value, parts)
+    elif isinstance(value, _PLAIN):
+        parts.append((type(value), value))
+    else:
+        raise Uncachable
+
+
+class Layout:
+    """Shape, strides and type of one fresh result."""
+
+    __slots__ = ("shape", "stride", "dtype")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.shape = tensor.shape
+        self.stride = tensor.stride()
+        self.dtype = tensor.dtype
+
+    def make(self) -> torch.Tensor:
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=META)
+
+
+def is_fresh(tensor: Any) -> bool:
+    """Whether a result is a plain tensor that owns the whole of its storage, so that its layout says all about it."""
+    return (
+        type(tensor) is torch.Tensor
+        and tensor.is_meta
+        and tensor.layout is torch.strided
+        and tensor.storage_offset() == 0
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+    )
