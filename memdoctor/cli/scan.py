@@ -1,0 +1,56 @@
+"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any."""
+
+from __future__ import annotations
+
+import click
+
+from memdoctor.foundation.errors import BadInput
+from memdoctor.foundation.findings import Confidence
+from memdoctor.reports.json import scan_json
+from memdoctor.reports.scan_text import scan_text
+from memdoctor.scan import scan
+
+_FORMATS = {"text": scan_text, "json": scan_json}
+
+
+def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    return [code for value in values for code in value.replace(",", " ").split()]
+
+
+@click.command("scan")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--format", "form", type=click.Choice(list(_FORMATS)), default="text", show_default=True,
+    help="Form of the report.",
+)
+@click.option("--output", metavar="FILE", help="Write the report there instead of to standard output.")
+@click.option("--select", multiple=True, metavar="CODES", callback=_codes, help="Only these rules, as MD101,MD201.")
+@click.option("--ignore", multiple=True, metavar="CODES", callback=_codes, help="All rules but these.")
+@click.option(
+    "--min-confidence", type=click.Choice([level.value for level in Confidence]), default=Confidence.MEDIUM.value,
+    show_default=True, help="Hide findings that are less sure.",
+)
+@click.pass_context
+def command(
+    context: click.Context, paths: tuple[str, ...], form: str, output: str | None,
+    select: list[str], ignore: list[str], min_confidence: str,
+) -> None:
+    """Find code that wastes or keeps GPU memory, without running it.
+
+    PATH is a Python file, a folder, a glob in quotes, or - for standard input. A line is left alone
+    with the comment "# memdoctor: ignore[MD101]". Exit code 0: clean, 1: findings.
+    """
+    report = scan(paths, select=select, ignore=ignore, min_confidence=Confidence(min_confidence))
+    _write(_FORMATS[form](report), output)
+    context.exit(1 if report.findings else 0)
+
+
+def _write(text: str, output: str | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with open(output, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise BadInput(f"{output} cannot be written: {error.strerror}.", "Name another file with --output.") from error

@@ -1,0 +1,100 @@
+"""Names in source: the path an expression is stored under, and what an imported name stands for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+
+def path_of(node: ast.AST) -> str | None:
+    """`self.total`, `stats['loss']` or `stats[*]` for a key that is not constant; None for what is not a place."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = path_of(node.value)
+        return None if base is None else f"{base}.{node.attr}"
+    if isinstance(node, ast.Subscript):
+        base = path_of(node.value)
+        return None if base is None else f"{base}[{key_of(node.slice)}]"
+    return None
+
+
+def key_of(node: ast.AST) -> str:
+    """A constant key as Python writes it, `*` for any other."""
+    return repr(node.value) if isinstance(node, ast.Constant) else "*"
+
+
+def root_of(path: str) -> str:
+    """The name a path begins with."""
+    return path.split(".", 1)[0].split("[", 1)[0]
+
+
+def is_inside(path: str, holder: str) -> bool:
+    """True if `path` is an item or attribute of `holder`, at any depth."""
+    return path.startswith(holder) and path[len(holder):len(holder) + 1] in (".", "[")
+
+
+def shown(node: ast.AST) -> str:
+    """The expression as its author would recognise it, cut to 40 characters."""
+    text = ast.unparse(node)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def last_name(node: ast.AST) -> str:
+    """The identifier a call is made by: `step` for `trainer.step(...)`; empty for calls of calls."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def identifiers(node: ast.AST) -> Iterator[str]:
+    """Every name and attribute name in an expression."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute):
+            yield part.attr
+
+
+def targets_of(node: ast.AST) -> Iterator[ast.AST]:
+    """The places one assignment target stores to; tuples and stars are opened."""
+    if isinstance(node, (ast.Tuple, ast.List)):
+        for element in node.elts:
+            yield from targets_of(element)
+    elif isinstance(node, ast.Starred):
+        yield from targets_of(node.value)
+    else:
+        yield node
+
+
+class Imports:
+    """What the imported names of one file stand for: `F.mse_loss` is `torch.nn.functional.mse_loss`."""
+
+    def __init__(self, statements: list[ast.Import | ast.ImportFrom]) -> None:
+        self.names: dict[str, str] = {}
+        for statement in statements:
+            self._add(statement)
+
+    def _add(self, statement: ast.Import | ast.ImportFrom) -> None:
+        package = f"{statement.module or ''}." if isinstance(statement, ast.ImportFrom) else ""
+        for alias in statement.names:
+            if alias.asname or package:
+                self.names[alias.asname or alias.name] = package + alias.name
+            else:
+                self.names[alias.name.split(".")[0]] = alias.name.split(".")[0]
+
+    def resolve(self, node: ast.AST) -> str:
+        """The dotted name that a name or attribute refers to; empty if it does not start at an import."""
+        attributes: list[str] = []
+        while isinstance(node, ast.Attribute):
+            attributes.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name) or node.id not in self.names:
+            return ""
+        return ".".join([self.names[node.id], *reversed(attributes)])
+
+    def packages(self) -> set[str]:
+        """The top-level packages that are imported."""
+        return {name.lstrip(".").split(".")[0] for name in self.names.values()}

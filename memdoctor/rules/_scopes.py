@@ -1,0 +1,106 @@
+"""The functions and classes of one file, and what their surroundings say about gradients."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from memdoctor.rules._names import identifiers, last_name
+from memdoctor.rules._torch_names import GRAD_OFF_NAME, GRAD_SWITCH_NAME
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_MODULE_BASES = re.compile(r"Module|\w*(Net|Model|Loss|Layer|Block|Encoder|Decoder)\w*")
+_FRAMEWORK_BASES = re.compile(
+    r"\w*(Lightning|Trainer|NeuralNet|Task|Hook|Callback|Metric|Learner|Algorithm|Strategy)\w*"
+)
+
+
+@dataclass(eq=False)
+class Class:
+    """One class of the file."""
+
+    node: ast.ClassDef
+    methods: dict[str, Scope] = field(default_factory=dict)
+
+    @property
+    def bases(self) -> list[str]:
+        """The last names of its base classes."""
+        return [last_name(base) for base in self.node.bases]
+
+    @property
+    def is_module(self) -> bool:
+        """It is, or by its base's name may be, an `nn.Module`: its caller decides about gradients."""
+        return any(_MODULE_BASES.fullmatch(base) for base in self.bases)
+
+    @property
+    def is_framework(self) -> bool:
+        """A framework calls its methods, and decides about gradients and about what is kept."""
+        return any(_FRAMEWORK_BASES.fullmatch(base) for base in self.bases)
+
+
+@dataclass(eq=False)
+class Scope:
+    """A function, a method, or the module itself."""
+
+    node: Function | ast.Module
+    owner: Class | None = None
+    parent: Scope | None = None
+    functions: dict[str, Scope] = field(default_factory=dict)
+    """Those defined directly inside."""
+
+    @property
+    def name(self) -> str:
+        """The function's name; empty for the module."""
+        return "" if isinstance(self.node, ast.Module) else self.node.name
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters, without `self`."""
+        if isinstance(self.node, ast.Module):
+            return []
+        spec = self.node.args
+        names = [arg.arg for arg in [*spec.posonlyargs, *spec.args, *spec.kwonlyargs]]
+        return names[1:] if self.owner is not None and names[:1] in (["self"], ["cls"]) else names
+
+    def lookup(self, name: str) -> Scope | None:
+        """The function of that name that is visible here."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.functions:
+                return scope.functions[name]
+            scope = scope.parent
+        return None
+
+    def own_nodes(self) -> Iterator[ast.AST]:
+        """Every node of the body, without those of functions and classes inside."""
+        waiting: list[ast.AST] = list(self.node.body)
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+                waiting.extend(ast.iter_child_nodes(node))
+
+
+def switches_grad_off(node: ast.AST) -> bool:
+    """`torch.no_grad()`, `inference_mode`, a wrapper with such a name, or `set_grad_enabled` of anything but True."""
+    if isinstance(node, ast.Call) and last_name(node.func) == GRAD_SWITCH_NAME:
+        argument = node.args[0] if node.args else None
+        return not (isinstance(argument, ast.Constant) and argument.value is True)
+    return any(GRAD_OFF_NAME.search(name) for name in identifiers(node))
+
+
+def has_grad_off_decorator(scope: Scope, module: Scope) -> bool:
+    """A decorator switches gradients off, itself or in its body in this file."""
+    if isinstance(scope.node, ast.Module):
+        return False
+    return any(_decorates_grad_off(decorator, module) for decorator in scope.node.decorator_list)
+
+
+def _decorates_grad_off(decorator: ast.AST, module: Scope) -> bool:
+    if switches_grad_off(decorator):
+        return True
+    wrapper = module.functions.get(last_name(decorator.func if isinstance(decorator, ast.Call) else decorator))
+    return wrapper is not None and any(GRAD_OFF_NAME.search(name) for name in identifiers(wrapper.node))

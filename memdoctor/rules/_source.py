@@ -1,0 +1,196 @@
+"""One parsed file, and what every rule may ask of it.
+
+Built in one visit: functions, classes, imports, calls by name, and which names are models. The walk of a function
+(`flow`) is made when a rule first asks, and kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+
+from memdoctor.rules import _statements
+from memdoctor.rules._graph_flow import Flow
+from memdoctor.rules._names import Imports, last_name, path_of, targets_of
+from memdoctor.rules._scopes import Class, Scope, has_grad_off_decorator
+from memdoctor.rules._torch_names import (
+    BUILDER_NAME,
+    FOREIGN_FRAMEWORKS,
+    MODEL_NAME,
+    MODULE_METHODS,
+    is_criterion,
+)
+
+_IGNORE = re.compile(r"#\s*memdoctor:\s*ignore(?:\[([A-Za-z0-9,\s]*)\])?")
+
+
+class Source:
+    """A file that parses; `text` has newlines only.
+
+    Raises `SyntaxError`, `ValueError`, `RecursionError` or `MemoryError` for one that does not.
+    """
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.lines = text.split("\n")
+        self.tree = _parse(text)
+        self.module = Scope(self.tree)
+        self.scopes: list[Scope] = [self.module]
+        self.classes: dict[str, Class] = {}
+        self.calls: dict[str, list[tuple[ast.Call, Scope]]] = defaultdict(list)
+        self.parents: dict[ast.AST, ast.AST] = {}
+        self.model_paths: set[str] = set()
+        self._defined: set[str] = set()
+        self._instances: dict[str, Class] = {}
+        self._flows: dict[Scope, Flow | None] = {}
+        imports: list[ast.Import | ast.ImportFrom] = []
+        self._index(imports)
+        self.imports = Imports(imports)
+        self._find_instances()
+
+    def _index(self, imports: list[ast.Import | ast.ImportFrom]) -> None:
+        waiting: list[tuple[ast.AST, ast.AST, Scope, Class | None]] = [
+            (child, self.tree, self.module, None) for child in ast.iter_child_nodes(self.tree)
+        ]
+        while waiting:
+            node, parent, inside, holder = waiting.pop()
+            self.parents[node] = parent
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                inside, holder = self._add_function(node, inside, holder), None
+            elif isinstance(node, ast.ClassDef):
+                holder = self._add_class(node)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                imports.append(node)
+            elif isinstance(node, ast.Call):
+                self._add_call(node, inside)
+            waiting.extend((child, node, inside, holder) for child in ast.iter_child_nodes(node))
+
+    def _add_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: Scope, owner: Class | None) -> Scope:
+        scope = Scope(node, owner, parent)
+        (owner.methods if owner is not None else parent.functions)[node.name] = scope
+        self.scopes.append(scope)
+        self._defined.add(node.name)
+        return scope
+
+    def _add_class(self, node: ast.ClassDef) -> Class:
+        self._defined.add(node.name)
+        return self.classes.setdefault(node.name, Class(node))
+
+    def _add_call(self, node: ast.Call, scope: Scope) -> None:
+        self.calls[last_name(node.func)].append((node, scope))
+        if isinstance(node.func, ast.Attribute) and node.func.attr in MODULE_METHODS:
+            path = path_of(node.func.value)
+            if path is not None and path != "self" and "optim" not in path:
+                self.model_paths.add(path)
+
+    def _find_instances(self) -> None:
+        for name, found in self.classes.items():
+            for call, _ in self.calls.get(name, ()):
+                statement = self.parents[call]
+                for target in self._assigned(statement, call):
+                    self._instances[target] = found
+
+    @staticmethod
+    def _assigned(statement: ast.AST, call: ast.Call) -> Iterator[str]:
+        if isinstance(statement, ast.Assign) and statement.value is call:
+            for target in statement.targets:
+                for place in targets_of(target):
+                    yield path_of(place) or ""
+
+    @property
+    def uses_torch(self) -> bool:
+        """It imports PyTorch, or a package with torch in its name."""
+        return any("torch" in package for package in self.imports.packages())
+
+    @property
+    def is_mixed(self) -> bool:
+        """Another framework is imported beside it: a name like `model` then says nothing."""
+        return bool(self.imports.packages() & FOREIGN_FRAMEWORKS)
+
+    def is_model(self, callee: ast.AST) -> bool:
+        """True if calling this is a forward: by what else is done to it in the file, by its class, or by its name."""
+        path = path_of(callee)
+        if path is None:
+            return False
+        if path.endswith((".module", ".forward")):
+            path = path.rsplit(".", 1)[0]
+        name = re.split(r"[.\[]", path.split("[", 1)[0])[-1]
+        if self.is_class(name) or BUILDER_NAME.match(name) or is_criterion(name):
+            return False
+        if path in self.model_paths or self._is_module_instance(path):
+            return path not in self._defined
+        is_free = name not in self._defined and name not in self.imports.names
+        return is_free and not self.is_mixed and bool(MODEL_NAME.fullmatch(name))
+
+    def is_class(self, name: str) -> bool:
+        """Calling this constructs an object."""
+        return name in self.classes
+
+    def _is_module_instance(self, path: str) -> bool:
+        return path in self._instances and self._instances[path].is_module
+
+    def callee(self, call: ast.Call, scope: Scope) -> Scope | None:
+        """The function or method of this file that a call runs; None if it is elsewhere or not certain."""
+        if isinstance(call.func, ast.Name):
+            return scope.lookup(call.func.id)
+        if not isinstance(call.func, ast.Attribute):
+            return None
+        return self._method(path_of(call.func.value), call.func.attr, scope)
+
+    def _method(self, receiver: str | None, name: str, scope: Scope) -> Scope | None:
+        if receiver == "self":
+            owner = _owner_of(scope)
+            return self._inherited(owner, name) if owner is not None else None
+        if receiver in self._instances:
+            return self._inherited(self._instances[receiver], name)
+        return None
+
+    def _inherited(self, owner: Class, name: str, depth: int = 0) -> Scope | None:
+        if name in owner.methods:
+            return owner.methods[name]
+        bases = [self.classes[base] for base in owner.bases if base in self.classes and depth < 10]
+        found = (self._inherited(base, name, depth + 1) for base in bases)
+        return next((method for method in found if method is not None), None)
+
+    def flow(self, scope: Scope) -> Flow | None:
+        """What happens to tensors in a scope; None while it is being worked out, as in a recursion."""
+        if scope not in self._flows:
+            self._flows[scope] = None
+            self._flows[scope] = _statements.walk(self, scope)
+        return self._flows[scope]
+
+    def flows(self) -> Iterator[Flow]:
+        """The flow of every scope of the file."""
+        for scope in self.scopes:
+            flow = self.flow(scope)
+            if flow is not None:
+                yield flow
+
+    def is_grad_off(self, scope: Scope) -> bool:
+        """Gradients are off in the whole body, by a decorator."""
+        return has_grad_off_decorator(scope, self.module)
+
+    def ignored_codes(self, line: int, end_line: int) -> set[str]:
+        """Codes named by `# memdoctor: ignore[...]` on those lines; `*` for an ignore without codes."""
+        codes: set[str] = set()
+        for text in self.lines[line - 1:end_line]:
+            match = _IGNORE.search(text) if "memdoctor" in text else None
+            if match:
+                codes |= {code.strip().upper() for code in (match.group(1) or "*").split(",")}
+        return codes
+
+
+def _parse(text: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd escape in the scanned file is not ours to report
+        return ast.parse(text)
+
+
+def _owner_of(scope: Scope) -> Class | None:
+    current: Scope | None = scope
+    while current is not None and current.owner is None:
+        current = current.parent
+    return current.owner if current is not None else None
