@@ -42,7 +42,7 @@ def test_a_size_is_usable_to_the_last_byte_and_a_card_keeps_room_for_its_context
 def test_out_of_memory_is_pytorchs_own_error_and_changes_nothing() -> None:
     with virtual_gpu("1GiB") as gpu:
         kept = torch.empty(GIB // 4, dtype=torch.uint8, device="cuda")
-        with pytest.raises(torch.OutOfMemoryError, match=r"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a"):
+        with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"):
             torch.empty(2 * GIB, dtype=torch.uint8, device="cuda")
         assert gpu.allocated_bytes == kept.nbytes
         assert torch.empty(GIB // 4, dtype=torch.uint8, device="cuda").is_cuda
