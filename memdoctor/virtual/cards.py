@@ -108,7 +108,8 @@ def _anonymous(total_bytes: int) -> Card:
 
 
 def _unknown(name: str) -> UnknownCard:
-    near = difflib.get_close_matches(name.lower(), CATALOGUE, n=3, cutoff=0.4)
+    near = [known for known in CATALOGUE if known.startswith(name.lower())]
+    near = near or difflib.get_close_matches(name.lower(), CATALOGUE, n=3, cutoff=0.4)
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
     return UnknownCard(
         f"no card is called {name!r}.",
