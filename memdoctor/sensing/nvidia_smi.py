@@ -52,6 +52,8 @@ def _reading(columns: list[str], processes: tuple[ProcessReading, ...]) -> Devic
 def _processes_by_card() -> dict[str, list[ProcessReading]]:
     by_card = defaultdict(list)
     for uuid, pid, used, name in _rows(_PROCESSES, columns=4):
+        if not pid.isdigit():
+            raise _NoAnswer(pid)  # `[Insufficient Permissions]`, for other users' processes on a split card
         used_mib = _number(used)
         by_card[uuid].append(ProcessReading(int(pid), name, None if used_mib is None else used_mib * MIB))
     return by_card
