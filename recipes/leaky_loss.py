@@ -19,6 +19,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 EPOCHS = 3
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+Loader = DataLoader[tuple[torch.Tensor, ...]]
+
+criterion = nn.CrossEntropyLoss()
+
 
 def digits() -> tuple[TensorDataset, TensorDataset]:
     """1,541 images of 8 x 8 pixels to train on and 256 to validate with."""
@@ -40,55 +45,63 @@ def network() -> nn.Module:
     )
 
 
-def held_mib(device: torch.device) -> int:
-    """What the card holds in tensors; without a card, what this process holds."""
-    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-    return held // 2**20
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    loss = criterion(model(images), labels)
+    loss.backward()
+    optimizer.step()
 
 
-def train(fixed: bool, device: torch.device) -> list[int]:
-    """The memory held after each epoch, in MiB."""
-    torch.manual_seed(0)
-    training, validation = digits()
-    loader = DataLoader(training, batch_size=64, shuffle=True)
-    held_out_images, held_out_labels = (tensor.to(device) for tensor in validation.tensors)
-    model = network().to(device)
-    criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader, validation: Batch) -> None:
+    """Sums the validation loss as it is, with the graph that a `backward()` would free."""
+    images, labels = validation
     validation_loss = 0.0
-    held = []
-
     for epoch in range(EPOCHS):
-        for images, labels in loader:
-            optimizer.zero_grad()
-            loss = criterion(model(images.to(device)), labels.to(device))
-            loss.backward()
-            optimizer.step()
+        for batch in loader:
+            train_step(model, optimizer, *(tensor.to(images.device) for tensor in batch))
+            validation_loss += criterion(model(images), labels)
+        print_epoch(epoch, validation_loss / (epoch + 1) / len(loader))
 
-            model.eval()
-            if fixed:
-                with torch.no_grad():
-                    validation_loss += criterion(model(held_out_images), held_out_labels).item()
-            else:
-                validation_loss += criterion(model(held_out_images), held_out_labels)
-            model.train()
-        held.append(held_mib(device))
-        mean = validation_loss / len(loader) / (epoch + 1)
-        print(f"epoch {epoch + 1}: mean validation loss {mean:.3f}, {held[-1]} MiB held")
-    return held
+
+def train_fixed(model: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader, validation: Batch) -> None:
+    """The same training; the sum is a number, and there is no graph to begin with."""
+    images, labels = validation
+    validation_loss = 0.0
+    for epoch in range(EPOCHS):
+        for batch in loader:
+            train_step(model, optimizer, *(tensor.to(images.device) for tensor in batch))
+            with torch.no_grad():
+                validation_loss += criterion(model(images), labels).item()
+        print_epoch(epoch, validation_loss / (epoch + 1) / len(loader))
+
+
+def print_epoch(epoch: int, validation_loss: float | torch.Tensor) -> None:
+    print(f"epoch {epoch + 1}: mean validation loss {validation_loss:.3f}, {held_mib()} MiB held")
+
+
+def held_mib() -> int:
+    """What the card holds in tensors; without a card, what this process holds."""
+    on_card = torch.cuda.is_available()
+    return (torch.cuda.memory_allocated() if on_card else psutil.Process().memory_info().rss) // 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train on handwritten digits, and leak.")
     parser.add_argument("--fixed", action="store_true", help="sum the validation loss as a number")
     fixed = parser.parse_args().fixed
-    held = train(fixed, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-
-    print(f"From the first epoch to the last: {held[-1] - held[0]:+d} MiB.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    training, validation = digits()
+    loader = DataLoader(training, batch_size=64, shuffle=True)
+    model = network().to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    on_device = validation.tensors[0].to(device), validation.tensors[1].to(device)
     if fixed:
-        print("A number has no graph: no_grad() keeps no activations, and .item() takes the value out.")
+        train_fixed(model, optimizer, loader, on_device)
+        print("A number has no graph: the sum keeps nothing.")
     else:
-        print("Nobody calls backward() on validation_loss, so the sum keeps the activations of every iteration.")
+        train(model, optimizer, loader, on_device)
+        print("Nobody calls backward() on validation_loss: it keeps the activations of every iteration.")
 
 
 if __name__ == "__main__":
