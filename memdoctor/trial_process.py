@@ -1,0 +1,140 @@
+"""The process of one trial: `python -m memdoctor.trial_process REQUEST OUTCOME_FILE`.
+
+It loads the user's function, runs whole training steps at one batch size on the real or the virtual card, writes down
+what happened, and ends; its state is thrown away with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memdoctor import user_function
+from memdoctor.analysis.messages import is_out_of_memory
+from memdoctor.batch_trial import STEPS, Outcome, Request
+from memdoctor.foundation.errors import BadInput, MemdoctorError
+from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.records import plain, rebuild
+from memdoctor.virtual.gpu import VirtualGPU, virtual_gpu
+
+_HOW_TO_WRITE_IT = (
+    "Write `def make_step(batch_size): ... return step`, or name another function: memdoctor batch-size {}:FUNCTION"
+)
+
+
+def main() -> None:
+    """Answer the request of the command line; a refusal of the user's function is an answer too."""
+    request = rebuild(Request, json.loads(sys.argv[1]))
+    answer = Path(sys.argv[2])
+    try:
+        outcome = _measured(request)
+    except MemdoctorError as error:
+        if error.__cause__ is not None:
+            _print_from_the_users_code_on(error.__cause__)
+        outcome = Outcome(refusal=error.found, next_step=error.next_step)
+    answer.write_text(json.dumps(plain(outcome)), encoding="utf-8")
+
+
+def _measured(request: Request) -> Outcome:
+    with _card(request) as gpu:
+        room_bytes = torch.cuda.mem_get_info()[0]
+        make_step = _make_step(request)
+        started = time.perf_counter()
+        fits = _fits(make_step, request)
+        return Outcome(
+            card=request.card or torch.cuda.get_device_name(),
+            room_bytes=room_bytes,
+            fits=fits,
+            peak_bytes=torch.cuda.max_memory_allocated() if fits else None,
+            seconds=round(time.perf_counter() - started, 3),
+            skipped=() if gpu is None else (_not_computed(gpu),),
+        )
+
+
+def _card(request: Request) -> contextlib.AbstractContextManager[VirtualGPU | None]:
+    if request.card is not None:
+        return virtual_gpu(request.card)
+    if torch.cuda.is_available():
+        return contextlib.nullcontext()
+    raise BadInput(
+        "there is no GPU here to try batch sizes on.",
+        f"Name the card they are for: memdoctor batch-size {request.function} --card 24GiB",
+    )
+
+
+def _not_computed(gpu: VirtualGPU) -> Skipped:
+    reads = ", ".join(f"{read.what} at {read.path}:{read.line}" for read in gpu.value_reads) or "none"
+    why = f"they were not computed; reads answered by policy: {reads}"
+    return Skipped("values of tensors on the virtual card", why)
+
+
+def _make_step(request: Request) -> Callable[..., Any]:
+    function = user_function.load(request.function)
+    if not user_function.takes(function, request.batch_size):
+        raise BadInput(
+            f"{request.function} takes {user_function.parameters(function)}; "
+            "batch-size calls it with one, the batch size.",
+            _HOW_TO_WRITE_IT.format(request.function.source),
+        )
+    return function
+
+
+def _fits(make_step: Callable[..., Any], request: Request) -> bool:
+    try:
+        step = make_step(request.batch_size)
+        _refuse_what_is_no_step(step, request)
+        for _ in range(STEPS):
+            step()
+        torch.cuda.synchronize()
+    except MemdoctorError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            return False
+        raise _failed(error, request) from error
+    return True
+
+
+def _refuse_what_is_no_step(step: object, request: Request) -> None:
+    how_to_write_it = _HOW_TO_WRITE_IT.format(request.function.source)
+    if not callable(step):
+        raise BadInput(f"{request.function} returned {step!r:.60}, not a function that runs a step.", how_to_write_it)
+    if not user_function.takes(step):
+        raise BadInput(
+            f"The step that {request.function} returned takes {user_function.parameters(step)}; "
+            "batch-size calls it with none.",
+            how_to_write_it,
+        )
+
+
+def _failed(error: BaseException, request: Request) -> BadInput:
+    next_step = "Its traceback is above."
+    if request.batch_size == 1:
+        next_step += " If one sample is too few, as for batch norm, search in twos: --multiple-of 2"
+    return BadInput(
+        f"{request.function} failed at batch size {request.batch_size}, not for memory: "
+        f"{user_function.describe(error)}.",
+        next_step,
+    )
+
+
+def _print_from_the_users_code_on(error: BaseException) -> None:
+    """The traceback without the frames of memdoctor that lie above the user's."""
+    ours = os.path.dirname(os.path.abspath(__file__))
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
+
+
+if __name__ == "__main__":
+    main()

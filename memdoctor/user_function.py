@@ -1,0 +1,145 @@
+"""A function that the user names as text, `train.py:make_step`, so that a fresh process can load it again.
+
+Nothing of the user's runs until `load`. A file is loaded as an import would, not as `__main__`: what stands under
+`if __name__ == "__main__":` stays out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from memdoctor.foundation.errors import BadInput
+
+
+@dataclass(frozen=True)
+class UserFunction:
+    """Where a function is found; its text is what the user would type."""
+
+    source: str
+    """The path of a file, or the dotted name of a module."""
+    name: str
+    is_module: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.name}"
+
+
+def named(text: str) -> UserFunction:
+    """Read `FILE.py:FUNCTION`. Raises `BadInput` if the file is missing or not Python; nothing of it runs."""
+    source, colon, name = text.rpartition(":")
+    if not (source and name.isidentifier()):
+        next_step = "Write the file, a colon and the function: train.py:make_step"
+        raise BadInput(f"{text} names no function of a file.", next_step)
+    _compiled(source)
+    return UserFunction(source, name)
+
+
+def of(function: Callable[..., Any]) -> UserFunction:
+    """The name under which another process finds the function. Raises `BadInput` if it has none."""
+    name = getattr(function, "__qualname__", "")
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    if module is None or getattr(module, name, None) is not function:
+        raise BadInput(
+            f"{name or function!r} cannot be found by its name, and each trial loads it in a fresh process.",
+            "Define it with `def` at the top level of a file.",
+        )
+    spec = getattr(module, "__spec__", None)
+    if spec is not None:
+        return UserFunction(spec.name, name, is_module=True)
+    path = getattr(module, "__file__", None)
+    if path is None:
+        found = f"{name} was typed into a prompt, and each trial loads it in a fresh process."
+        raise BadInput(found, "Write it to a file.")
+    return UserFunction(path, name)
+
+
+def load(function: UserFunction) -> Callable[..., Any]:
+    """Import what holds the function, and return the function; this runs the user's code.
+
+    Raises `BadInput` if there is no such function, and, with the user's error as its cause, if the import fails.
+    """
+    try:
+        module = importlib.import_module(function.source) if function.is_module else _import_file(function.source)
+    except (Exception, SystemExit) as error:
+        next_step = 'Correct it, or put what only a program run needs under `if __name__ == "__main__":`.'
+        raise BadInput(f"{function.source} cannot be imported: {describe(error)}.", next_step) from error
+    found = getattr(module, function.name, None)
+    if found is None:
+        raise _missing(function, module)
+    if not callable(found):
+        raise BadInput(f"{function} is no function, but {type(found).__name__}.", "Name a function of that file.")
+    return found  # type: ignore[no-any-return]  # mypy gives Any for what `callable` narrowed from Any
+
+
+def describe(error: BaseException) -> str:
+    """`ValueError: batch too small`, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def takes(function: Callable[..., Any], *arguments: object) -> bool:
+    """True if it can be called so, and if nobody can tell, as for some functions written in C."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def takes_one_first(function: Callable[..., Any]) -> bool:
+    """True if it takes a positional argument that is not the `self` of a method."""
+    known = list(inspect.signature(function).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return bool(known) and known[0].name != "self" and known[0].kind in (*positional, inspect.Parameter.VAR_POSITIONAL)
+
+
+def parameters(function: Callable[..., Any]) -> str:
+    """`2 arguments (model, optimizer)`; those that must be given, else all."""
+    known = inspect.signature(function).parameters.values()
+    names = [parameter.name for parameter in known]
+    needed = [parameter.name for parameter in known if parameter.default is parameter.empty]
+    names = needed or names
+    if not names:
+        return "no argument"
+    return f"{len(names)} argument{'s' if len(names) > 1 else ''} ({', '.join(names)})"
+
+
+def _compiled(path: str) -> Any:
+    try:
+        return compile(Path(path).read_bytes(), os.path.abspath(path), "exec", dont_inherit=True)
+    except IsADirectoryError:
+        raise BadInput(f"{path} is a folder.", "Name a file in it: train.py:make_step") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Name a Python file: train.py:make_step") from None
+    except (SyntaxError, ValueError) as error:
+        raise BadInput(f"{path} is not Python: {error}.", f"`python {path}` says the same.") from None
+
+
+def _import_file(path: str) -> ModuleType:
+    """Like `import`, under the file's own name and with its folder first, so that its classes can be pickled."""
+    code = _compiled(path)
+    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    sys.argv[:] = [path]
+    module = ModuleType(Path(path).stem)
+    module.__file__ = os.path.abspath(path)
+    sys.modules[module.__name__] = module
+    exec(code, module.__dict__)  # noqa: S102  # running it is what was asked for
+    return module
+
+
+def _missing(function: UserFunction, module: ModuleType) -> BadInput:
+    functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
+    near = difflib.get_close_matches(function.name, functions, n=1) or functions
+    has = f"It has: {', '.join(near)}." if near else "It has no function at all."
+    return BadInput(f"{function.source} has no function {function.name}.", has)

@@ -1,0 +1,120 @@
+"""The finder on real processes: exact, clean, and nothing of them is left."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+import memdoctor
+from memdoctor.batch_trial import IN_TRIAL, Outcome
+from memdoctor.foundation.batch_sizes import BatchSize, Trial
+from memdoctor.foundation.errors import BadInput, UnknownCard
+
+ONLY_ONCE_A_PROCESS = """
+import torch
+used = False
+def make_step(batch_size):
+    global used
+    assert not used, "each trial has a process of its own"
+    used = True
+    return lambda: torch.empty(batch_size, 2**21, dtype=torch.uint8, device="cuda")
+"""
+
+
+def program(folder: Path, text: str) -> str:
+    path = folder / "train.py"
+    path.write_text(text, encoding="utf-8")
+    return f"{path}:make_step"
+
+
+def test_finds_the_largest_size_and_shows_every_trial(tmp_path: Path) -> None:
+    """2 MiB a sample on 64 MiB: one sample promises 32; 32 fit and 33 do not."""
+    told: list[Trial] = []
+    found = memdoctor.find_batch_size(program(tmp_path, ONLY_ONCE_A_PROCESS), card="64MiB", on_trial=told.append)
+    assert (found.batch_size, found.card, found.peak_bytes, found.margin_bytes) == (32, "64MiB", 64 * 2**20, 0)
+    assert [(trial.batch_size, trial.fits) for trial in found.trials] == [(1, True), (32, True), (33, False)]
+    assert found.predicted == 32
+    assert tuple(told) == found.trials
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"], "a trial writes nothing beside the program"
+
+
+def test_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One trial is enough to know."""
+    full = Outcome(card="64MiB", room_bytes=64 * 2**20, seconds=0.5)
+    monkeypatch.setattr("memdoctor.batch_size.run_trial", lambda request, time_limit_seconds: full)
+    found = memdoctor.find_batch_size(program(tmp_path, ""), card="64MiB", multiple_of=40)
+    assert found == BatchSize(0, "64MiB", None, None, None, (Trial(40, False, None, 0.5),))
+
+
+def test_a_program_that_leaves_the_card_empty_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trains on the host: every size would fit."""
+    empty = Outcome(card="64MiB", room_bytes=64 * 2**20, fits=True, peak_bytes=0)
+    monkeypatch.setattr("memdoctor.batch_size.run_trial", lambda request, time_limit_seconds: empty)
+    with pytest.raises(BadInput, match="put nothing on the card"):
+        memdoctor.find_batch_size(program(tmp_path, ""), card="64MiB")
+
+
+def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    hangs = "import time\ndef make_step(n): time.sleep(1000)"
+    with pytest.raises(BadInput, match=r"did not finish 2 steps of batch size 1 in 0.5 s"):
+        memdoctor.find_batch_size(program(tmp_path, hangs), card="64MiB", time_limit_seconds=0.5)
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_trial_that_is_killed_points_to_host_memory(tmp_path: Path) -> None:
+    killed = "import os, signal\ndef make_step(n): os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(BadInput) as refused:
+        memdoctor.find_batch_size(program(tmp_path, killed), card="64MiB")
+    assert "make_step was killed by SIGKILL at batch size 1." in refused.value.found
+    assert "Host memory ran out" in refused.value.next_step
+
+
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    """The trial has a session of its own, so a terminal's Ctrl-C reaches only the command."""
+    hangs = f"""
+import os, pathlib, time
+def make_step(n):
+    pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+    time.sleep(1000)
+"""
+    command = psutil.Popen(
+        [sys.executable, "-m", "memdoctor", "batch-size", program(tmp_path, hangs), "--card", "64MiB"], stderr=-1
+    )
+    trial = psutil.Process(written_pid(tmp_path / "pid", command))
+    command.send_signal(signal.SIGINT)
+    _, errors = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert errors.decode().splitlines()[-1] == "memdoctor: interrupted."
+    assert not trial.is_running()
+
+
+def written_pid(path: Path, writer: psutil.Popen) -> int:
+    """Wait for the number; the trial imports torch first."""
+    while not (path.exists() and path.read_text()):
+        with pytest.raises(psutil.TimeoutExpired):
+            writer.wait(timeout=0.1)
+    return int(path.read_text())
+
+
+def test_a_search_within_a_trial_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file without `if __name__ == "__main__":` would start searches without end."""
+    monkeypatch.setenv(IN_TRIAL, "1")
+    with pytest.raises(BadInput, match="while a trial imported this file"):
+        memdoctor.find_batch_size("train.py:make_step", card="64MiB")
+
+
+def test_an_unknown_card_is_refused_before_a_process_starts(tmp_path: Path) -> None:
+    with pytest.raises(UnknownCard, match="rtx9999"):
+        memdoctor.find_batch_size(program(tmp_path, "raise SystemExit"), card="rtx9999")
+
+
+@pytest.mark.parametrize(
+    ("multiple_of", "max_size"), [pytest.param(0, 8, id="of 0"), pytest.param(8, 7, id="8 up to 7")]
+)
+def test_limits_that_leave_no_size_are_refused(multiple_of: int, max_size: int, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=f"multiple of {multiple_of} and at most {max_size}"):
+        memdoctor.find_batch_size(program(tmp_path, ""), card="64MiB", multiple_of=multiple_of, max_size=max_size)
