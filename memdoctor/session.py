@@ -19,9 +19,11 @@ from memdoctor.foundation.recording import Recording
 from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, RunEnd, RunHeader, RunReport
 from memdoctor.report import source_of
 from memdoctor.sensing.allocator import Allocator, Counters, CudaAllocator, HostAllocator, PeakKeeper
+from memdoctor.sensing.census import Census
 from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
 from memdoctor.sensing.recorder import Recorder
+from memdoctor.sensing.ticks import Ledger
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
 
 

@@ -43,7 +43,7 @@ def test_with_finds_the_iterations_by_itself() -> None:
         train(6)
     assert [reading.step for reading in prof.report.timeline.readings] == list(range(6))
     assert prof.report.growth.verdict == "none"
-    assert str(prof).startswith("memdoctor: no leak")
+    assert str(prof).startswith("memdoctor: No leak")
 
 
 def test_step_says_it_explicitly_and_wins() -> None:
@@ -60,7 +60,7 @@ def test_watch_reports_to_standard_error_and_returns_what_the_function_returns(
     watched = memdoctor.watch(train)
     assert watched(5) == train(5)
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith("memdoctor: no leak")
+    assert shown.out == "" and shown.err.startswith("memdoctor: No leak")
     assert watched.__name__ == "train" and watched.__doc__ == train.__doc__
 
 
@@ -99,7 +99,7 @@ def test_track_in_an_open_profile_marks_its_iterations(capsys: pytest.CaptureFix
 def test_a_loop_that_breaks_still_closes(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in memdoctor.track([1, 2, 3]):
         break
-    assert "memdoctor: no leak" in capsys.readouterr().err
+    assert "memdoctor: No leak" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

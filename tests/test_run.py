@@ -140,7 +140,7 @@ def test_on_the_cpu_losses_rng_output_and_exit_code_are_those_without(tmp_path: 
     path.write_text(path.read_text() + "raise SystemExit(7)\n")
     plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
     assert watched.stdout.startswith(plain.stdout) and plain.stdout.count("\n") == 40
-    assert watched.stdout[len(plain.stdout):].startswith("memdoctor: no leak")
+    assert watched.stdout[len(plain.stdout):].startswith("memdoctor: No leak")
     assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr) == (7, "")
 
 
@@ -148,7 +148,7 @@ def test_an_exception_is_printed_as_python_prints_it(tmp_path: Path) -> None:
     path = script(tmp_path, "def fail():\n    raise ValueError('mine')\nfail()\n")
     plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
     assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr)
-    assert "Traceback" not in watched.stdout and "memdoctor: no leak" in watched.stdout
+    assert "Traceback" not in watched.stdout and "memdoctor: No leak" in watched.stdout
 
 
 def test_out_of_memory_comes_out_unchanged_and_the_report_is_written(tmp_path: Path) -> None:

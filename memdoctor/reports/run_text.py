@@ -1,4 +1,4 @@
-"""The report of a run for a person: the first line is the answer, the rest is why."""
+"""The report of a run for a person: it begins with the answer, the rest is why."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import textwrap
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Finding, Location
+from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, Retainer
 from memdoctor.foundation.runs import FINISHED, RunReport
 from memdoctor.foundation.units import format_bytes
 
 _WIDTH = 110
+_NO_ITERATION = "They are found from optimizer steps and model calls; memdoctor.track(loader) or prof.step() says them."
 
 
 def run_text(report: RunReport) -> str:
@@ -20,13 +22,29 @@ def run_text(report: RunReport) -> str:
 
 
 def _lines(report: RunReport) -> Iterator[str]:
-    growth = report.growth
-    yield f"memdoctor: {growth.verdict if growth.verdict != 'none' else 'no leak'}. {growth.explanation}"
+    yield from _wrapped(_headline(report), "")
     for finding in report.findings:
         yield ""
         yield from _finding(finding)
     yield ""
     yield from _summary(report)
+
+
+def _headline(report: RunReport) -> str:
+    """Variable, line and bytes where there is a holder; else the verdict in its own words."""
+    growth = report.growth
+    if not report.timeline.readings:
+        return f"memdoctor: no iteration was seen. {_NO_ITERATION}"
+    if not report.findings:
+        return f"memdoctor: {growth.explanation}"
+    worst, others = report.findings[0], len(report.findings) - 1
+    more = f" ({others} more below.)" if others else ""
+    answer = f"memdoctor: {growth.verdict}: {worst.variable} at {worst.location or 'an unknown line'}."
+    return f"{answer} {growth.explanation}{_full(growth)}{more}"
+
+
+def _full(growth: Growth) -> str:
+    return f" This card is full at iteration {growth.full_at_step:,}." if growth.full_at_step is not None else ""
 
 
 def _finding(finding: Finding) -> Iterator[str]:
@@ -48,9 +66,9 @@ def _source_line(location: Location) -> Iterator[str]:
 
 def _retainer(retainer: Retainer) -> Iterator[str]:
     if retainer.path:
-        yield f"  held by {retainer.name}  ({retainer.path})"
+        yield f"  It is reached from {retainer.path}."
     if retainer.also_held_by:
-        yield f"  also held by {', '.join(retainer.also_held_by)}: removing one of them frees nothing"
+        yield f"  Also held by {', '.join(retainer.also_held_by)}: removing one of them frees nothing."
 
 
 def _summary(report: RunReport) -> Iterator[str]:

@@ -40,7 +40,7 @@ LEAK = RunReport(
     timeline=timeline([50, 52, 54, 56, 58, 60, 62, 64]),
     growth=Growth(
         verdict="leak",
-        explanation="Trainer.history['val_loss'] keeps 2.0 MiB more every optimizer step.",
+        explanation="Each optimizer step keeps 2.0 MiB more, since iteration 2.",
         confidence=Confidence.HIGH,
         bytes_per_step=2 * MIB,
         since_step=2,
@@ -78,7 +78,7 @@ CLEAN = RunReport(
     header=header(),
     end=RunEnd(FINISHED),
     timeline=timeline([50, 50, 50]),
-    growth=Growth("none", "Nothing outlived its iteration in 3 optimizer steps.", Confidence.HIGH),
+    growth=Growth("none", "No leak: nothing outlives its iteration.", Confidence.HIGH),
     findings=(),
     skipped=(),
 )
