@@ -41,7 +41,7 @@ class CachingAllocator:
         self._driver = Driver(capacity_bytes, capacity_bytes if total_bytes is None else total_bytes)
         self._pools = Pools(settings)
         fraction = settings.memory_fraction if fraction is None else fraction
-        allowed_bytes = None if fraction is None else int(fraction * self._driver.total_bytes)
+        allowed_bytes = int(fraction * self._driver.total_bytes) if fraction < 1 else None
         self._supply = Supply(self._driver, settings, self._pools, allowed_bytes)
         self._used_by: dict[Block, set[int]] = {}
         self._waiting: dict[Block, None] = {}
@@ -75,13 +75,17 @@ class CachingAllocator:
             rest = block
             block = rest.split_off(size_bytes)
             free_blocks.put(rest)
-            splits, split_bytes = (0, -size_bytes) if was_split else (1, rest_bytes)
+            splits = 0 if was_split else 1
+            split_bytes = -size_bytes if was_split else rest_bytes
         else:
             size_bytes += rest_bytes
-            splits, split_bytes = (-1, -size_bytes) if was_split else (0, 0)
+            splits = -1 if was_split else 0
+            split_bytes = -size_bytes if was_split else 0
         block.requested_bytes = nbytes
         for counters in free_blocks.counters:
             counters.took(size_bytes, nbytes, splits, split_bytes)
+        if self._waiting:
+            self._pools.note_active()
         return block
 
     def free(self, block: Block) -> None:
@@ -112,21 +116,28 @@ class CachingAllocator:
         if stream != block.segment.free_blocks.stream:
             self._used_by.setdefault(block, set()).add(stream)
 
-    def empty_cache(self) -> None:
-        """Give all memory in which no block is in use back to the driver."""
-        self._free_waiting()
-        self._supply.release_cached()
+    def empty_cache(self, owner: Hashable | None = None) -> None:
+        """Give memory in which no block is in use back to the driver; with `owner`, only that of this private pool."""
+        if owner is not None:
+            self._free_waiting(owner)
+        elif not self._pools.is_private_open:
+            self._free_waiting()
+        self._supply.release_cached(owner)
 
-    def begin_pool(self, owner: Hashable) -> None:
-        """Serve every allocation from the private pool of `owner` until `end_pool`, as CUDA graphs and `MemPool` do."""
-        self._pools.begin(owner)
+    def hold_pool(self, owner: Hashable) -> None:
+        """Make the private pool of a CUDA graph or a `torch.cuda.MemPool`, or count one more user of it."""
+        self._pools.hold(owner)
 
-    def end_pool(self, owner: Hashable) -> None:
-        """Serve from the pools of before; the private pool keeps its memory."""
-        self._pools.end(owner)
+    def open_pool(self, owner: Hashable) -> None:
+        """Serve every allocation from the private pool until `close_pool`."""
+        self._pools.open(owner)
+
+    def close_pool(self, owner: Hashable) -> None:
+        """Serve from the default pools again; the private pool keeps its memory."""
+        self._pools.close(owner)
 
     def release_pool(self, owner: Hashable) -> None:
-        """One `begin_pool` of the owner is over for good; after the last one `empty_cache` frees the pool's memory."""
+        """Count one user out; `empty_cache` gives back the memory of a pool that has none."""
         self._pools.release(owner)
 
     @property
@@ -175,12 +186,12 @@ class CachingAllocator:
         """Segments with their blocks, in the form of `torch.cuda.memory._snapshot()["segments"]`."""
         return snapshot(self._driver.segments, self._waiting)
 
-    def record_events(self) -> list[tuple[str, int]]:
-        """A list that from now on receives (action, bytes) of every exchange with the driver.
+    def record_events(self) -> list[tuple[str, int, int]]:
+        """A list that from now on receives (action, address, bytes) of every exchange with the driver.
 
         Actions are those of PyTorch's trace entries: segment_alloc, segment_free, segment_map, segment_unmap, oom.
         """
-        events: list[tuple[str, int]] = []
+        events: list[tuple[str, int, int]] = []
         self._driver.events = events
         return events
 
@@ -188,14 +199,14 @@ class CachingAllocator:
         """Best fit where settings rule blocks out, let them grow, or want the search counted."""
         free_blocks.pool.searches += 1
         fitting = free_blocks.at_least(size_bytes)
-        if not fitting:
+        block = next(fitting, None)
+        if block is None:
             return None
-        block = fitting[0]
         if self._settings.expandable_segments:
-            for other in fitting[1:]:
-                if reach_bytes(other) >= reach_bytes(block):
+            for larger in fitting:
+                if reach_bytes(larger) >= reach_bytes(block):
                     break
-                block = other
+                block = larger
         if self._settings.wastes_oversize(block.size_bytes, size_bytes):
             return None
         free_blocks.drop(block)
@@ -218,10 +229,10 @@ class CachingAllocator:
         for counters in block.segment.free_blocks.counters:
             counters.defer(block.size_bytes)
 
-    def _free_waiting(self) -> None:
-        """Free the blocks whose events have completed, which all have."""
-        waiting, self._waiting = self._waiting, {}
-        for block in waiting:
+    def _free_waiting(self, owner: Hashable | None = None) -> None:
+        """Free the blocks of a private pool, or all blocks, whose events have completed; by now they all have."""
+        for block in [block for block in self._waiting if owner in (None, block.segment.free_blocks.pool.owner)]:
+            del self._waiting[block]
             for counters in block.segment.free_blocks.counters:
                 counters.resume(block.size_bytes)
             self.free(block)

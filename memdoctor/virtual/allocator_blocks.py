@@ -48,9 +48,14 @@ class Block:
 
     def split_off(self, size_bytes: int) -> Block:
         """A new block of the first `size_bytes`; this one shrinks to the rest and keeps its age."""
-        segment = self.segment
-        front = Block(segment, self.address, size_bytes)
-        front.insert_between(self.previous, self)
+        front = Block(self.segment, self.address, size_bytes)
+        previous = front.previous = self.previous
+        if previous is None:
+            self.segment.head = front
+        else:
+            previous.next = front
+        front.next = self
+        self.previous = front
         self.address += size_bytes
         self.size_bytes -= size_bytes
         return front
@@ -68,12 +73,18 @@ class Block:
 
     def absorb(self, neighbour: Block) -> None:
         """Grow over a neighbour, which ceases to exist; this block keeps its age."""
+        self.size_bytes += neighbour.size_bytes
         if neighbour is self.previous:
             self.address = neighbour.address
-            self.insert_between(neighbour.previous, self.next)
+            previous = self.previous = neighbour.previous
+            if previous is None:
+                self.segment.head = self
+            else:
+                previous.next = self
         else:
-            self.insert_between(self.previous, neighbour.next)
-        self.size_bytes += neighbour.size_bytes
+            following = self.next = neighbour.next
+            if following is not None:
+                following.previous = self
 
 
 class Segment:
@@ -141,10 +152,11 @@ class FreeBlocks:
         block.is_free = False
         return block
 
-    def at_least(self, size_bytes: int) -> list[Block]:
-        """Blocks that hold `size_bytes`, the best fit first."""
+    def at_least(self, size_bytes: int) -> Iterator[Block]:
+        """Blocks that hold `size_bytes`, the best fit first; as a list before any of them is removed."""
         keys = self._keys
-        return [self._by_age[key & _AGE_MASK] for key in keys[bisect_left(keys, size_bytes << _AGE_BITS):]]
+        for index in range(bisect_left(keys, size_bytes << _AGE_BITS), len(keys)):
+            yield self._by_age[keys[index] & _AGE_MASK]
 
 
 class AgedFreeBlocks(FreeBlocks):
@@ -179,6 +191,7 @@ class Pool(dict[int, FreeBlocks]):
         least_rest_bytes: int,
         free_blocks_type: type[FreeBlocks],
         owner: Hashable,
+        stream_order: dict[int, int],
     ) -> None:
         super().__init__()
         self.is_small = is_small
@@ -191,11 +204,14 @@ class Pool(dict[int, FreeBlocks]):
         self.searches = 0
         """How often a free block was looked for; counted only where settings need it."""
         self._free_blocks_type = free_blocks_type
+        self._stream_order = stream_order
 
     def __missing__(self, stream: int) -> FreeBlocks:
+        self._stream_order.setdefault(stream, len(self._stream_order))
         self[stream] = free_blocks = self._free_blocks_type(self, stream)
         return free_blocks
 
     def free_blocks(self) -> list[Block]:
         """A copy of all free blocks, by stream, size and age."""
-        return [block for stream in sorted(self) for block in self[stream].at_least(0)]
+        streams = sorted(self, key=self._stream_order.__getitem__)
+        return [block for stream in streams for block in self[stream].at_least(0)]

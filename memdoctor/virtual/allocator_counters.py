@@ -44,7 +44,15 @@ class Counters:
         if current > self.max_requested_bytes:
             self.max_requested_bytes = current
         if split_bytes:
-            self._split(splits, split_bytes)
+            current = self.inactive_split = self.inactive_split + splits
+            current_bytes = self.inactive_split_bytes = self.inactive_split_bytes + split_bytes
+            if split_bytes > 0:  # a whole segment was split: the rest is one more free part
+                self.total_inactive_split += 1
+                self.total_inactive_split_bytes += split_bytes
+                if current > self.max_inactive_split:
+                    self.max_inactive_split = current
+                if current_bytes > self.max_inactive_split_bytes:
+                    self.max_inactive_split_bytes = current_bytes
 
     def gave_back(self, size_bytes: int, requested_bytes: int, splits: int, split_bytes: int) -> None:
         """A block became free and was merged with its neighbours."""
@@ -52,19 +60,16 @@ class Counters:
         self.allocated_bytes -= size_bytes
         self.requested_bytes -= requested_bytes
         if split_bytes:
-            self._split(splits, split_bytes)
-
-    def _split(self, splits: int, split_bytes: int) -> None:
-        current = self.inactive_split = self.inactive_split + splits
-        current_bytes = self.inactive_split_bytes = self.inactive_split_bytes + split_bytes
-        if splits > 0:
-            self.total_inactive_split += splits
-            if current > self.max_inactive_split:
-                self.max_inactive_split = current
-        if split_bytes > 0:
-            self.total_inactive_split_bytes += split_bytes
-            if current_bytes > self.max_inactive_split_bytes:
-                self.max_inactive_split_bytes = current_bytes
+            current = self.inactive_split = self.inactive_split + splits
+            current_bytes = self.inactive_split_bytes = self.inactive_split_bytes + split_bytes
+            if split_bytes > 0:
+                self.total_inactive_split_bytes += split_bytes
+                if current_bytes > self.max_inactive_split_bytes:
+                    self.max_inactive_split_bytes = current_bytes
+            if splits > 0:
+                self.total_inactive_split += splits
+                if current > self.max_inactive_split:
+                    self.max_inactive_split = current
 
     def defer(self, size_bytes: int) -> None:
         """A block was freed while another stream may still use it."""
@@ -89,10 +94,12 @@ class Counters:
         """The driver gave memory; pages of an expandable segment count as no segment."""
         self.segment += segments
         self.total_segment += segments
-        self.max_segment = max(self.max_segment, self.segment)
+        if self.segment > self.max_segment:
+            self.max_segment = self.segment
         self.reserved_bytes += nbytes
         self.total_reserved_bytes += nbytes
-        self.max_reserved_bytes = max(self.max_reserved_bytes, self.reserved_bytes)
+        if self.reserved_bytes > self.max_reserved_bytes:
+            self.max_reserved_bytes = self.reserved_bytes
 
     def release(self, nbytes: int, segments: int) -> None:
         """Memory went back to the driver."""
@@ -128,8 +135,11 @@ def _statistic(current: int, peak: int, total: int) -> dict[str, int]:
 class CountersWithoutSplits(Counters):
     """For expandable segments, which PyTorch leaves out of `inactive_split`."""
 
-    def _split(self, splits: int, split_bytes: int) -> None:
-        pass
+    def took(self, size_bytes: int, requested_bytes: int, splits: int, split_bytes: int) -> None:
+        super().took(size_bytes, requested_bytes, 0, 0)
+
+    def gave_back(self, size_bytes: int, requested_bytes: int, splits: int, split_bytes: int) -> None:
+        super().gave_back(size_bytes, requested_bytes, 0, 0)
 
 
 class OversizeCounters(Counters):

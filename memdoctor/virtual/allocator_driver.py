@@ -27,8 +27,8 @@ class Driver:
         """In the order in which they were made; a dict because sets have none."""
         self.allocations = 0
         self.frees = 0
-        self.events: list[tuple[str, int]] | None = None
-        """Where to note (action, bytes) under PyTorch's names of trace entries; None: nowhere."""
+        self.events: list[tuple[str, int, int]] | None = None
+        """Where to note (action, address, bytes) under PyTorch's names of trace entries; None: nowhere."""
         self._next_address = _FIRST_ADDRESS
 
     def give(self, free_blocks: FreeBlocks, nbytes: int, *, segments: int) -> bool:
@@ -41,7 +41,6 @@ class Driver:
         self.allocations += 1
         for counters in free_blocks.counters:
             counters.reserve(nbytes, segments)
-        self.note("segment_alloc" if segments else "segment_map", nbytes)
         return True
 
     def take_back(self, free_blocks: FreeBlocks, nbytes: int, *, segments: int) -> None:
@@ -51,7 +50,6 @@ class Driver:
         self.frees += 1
         for counters in free_blocks.counters:
             counters.release(nbytes, segments)
-        self.note("segment_free" if segments else "segment_unmap", nbytes)
 
     def new_segment(self, free_blocks: FreeBlocks, nbytes: int, *, page_bytes: int, is_expandable: bool) -> Segment:
         """Addresses that nothing has had before, from a multiple of `page_bytes` on."""
@@ -67,11 +65,12 @@ class Driver:
         segment.free_blocks.drop(block)
         del self.segments[segment]
         self.take_back(segment.free_blocks, segment.size_bytes, segments=1)
+        self.note("segment_free", segment.address, segment.size_bytes)
 
-    def note(self, action: str, nbytes: int) -> None:
+    def note(self, action: str, address: int, nbytes: int) -> None:
         """Append to `events`, if someone wants them."""
         if self.events is not None:
-            self.events.append((action, nbytes))
+            self.events.append((action, address, nbytes))
 
 
 class CudaMallocSegments:
@@ -86,7 +85,9 @@ class CudaMallocSegments:
         nbytes = self._settings.segment_size(size_bytes)
         if not self._driver.give(free_blocks, nbytes, segments=1):
             return None
-        return self._driver.new_segment(free_blocks, nbytes, page_bytes=_PAGE_BYTES, is_expandable=False).head
+        segment = self._driver.new_segment(free_blocks, nbytes, page_bytes=_PAGE_BYTES, is_expandable=False)
+        self._driver.note("segment_alloc", segment.address, nbytes)
+        return segment.head
 
     def release(self, pool: Pool) -> None:
         """Give back every segment of the pool that is one free block."""

@@ -67,6 +67,7 @@ class ExpandableSegments:
         mapped_bytes = -(-size_bytes // page_bytes) * page_bytes
         if not self._driver.give(free_blocks, mapped_bytes, segments=0):
             return False
+        self._driver.note("segment_map", block.address, mapped_bytes)
         free_blocks.unmapped.remove(block)
         block.is_mapped = True
         if mapped_bytes < block.size_bytes:
@@ -99,6 +100,7 @@ class ExpandableSegments:
                 block.absorb(neighbour)
         _enter_unmapped(block)
         self._driver.take_back(free_blocks, end - start, segments=0)
+        self._driver.note("segment_unmap", start, end - start)
         if not block.is_split:
             free_blocks.unmapped.remove(block)
             del self._driver.segments[block.segment]

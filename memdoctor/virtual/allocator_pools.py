@@ -30,7 +30,10 @@ class Pools:
         counters_type = CountersWithoutSplits if settings.expandable_segments else Counters
         self.everything, self.small_only, self.large_only = counters_type(), counters_type(), counters_type()
         self.oversize = OversizeCounters(settings.max_split_bytes)
+        self._counters = (self.everything, self.small_only, self.large_only, self.oversize)
         self._settings = settings
+        self._stream_order = {0: 0}
+        """Streams by first use, the default one before all: the order of their handles in CUDA."""
         self._default = self._new_pair(DEFAULT_OWNER)
         self._private: dict[Hashable, _Pair] = {}
         self._open: list[Hashable] = []
@@ -41,16 +44,19 @@ class Pools:
         """Whether a private pool serves now; PyTorch then gives nothing back, as a graph may be recording."""
         return bool(self._open)
 
-    def begin(self, owner: Hashable) -> None:
-        """Serve from the private pool of `owner`, a new one when it has none."""
+    def hold(self, owner: Hashable) -> None:
+        """Count a user of the private pool in; the first one makes it."""
         if owner not in self._private:
             self._private[owner] = self._new_pair(owner)
         self._private[owner].users += 1
+
+    def open(self, owner: Hashable) -> None:
+        """Serve from the private pool."""
         self._open.append(owner)
         self._route()
 
-    def end(self, owner: Hashable) -> None:
-        """Serve as before `begin`; what the private pool holds stays there."""
+    def close(self, owner: Hashable) -> None:
+        """Serve as before `open`; what the private pool holds stays there."""
         self._open.remove(owner)
         self._route()
 
@@ -58,11 +64,14 @@ class Pools:
         """Count a user of the private pool out."""
         self._private[owner].users -= 1
 
-    def releasable(self) -> Iterator[Pool]:
-        """Pools whose free memory may go back to the driver, in PyTorch's order."""
+    def default(self) -> Iterator[Pool]:
+        """The pools that serve when no private one is open, in the order in which PyTorch empties them."""
         yield from (self._default.large, self._default.small)
-        for pair in self._private.values():
-            if not pair.users:
+
+    def abandoned(self, owner: Hashable | None) -> Iterator[Pool]:
+        """Private pools without users: those of `owner`, or of everyone."""
+        for key, pair in self._private.items():
+            if not pair.users and owner in (None, key):
                 yield from (pair.small, pair.large)
 
     @property
@@ -75,9 +84,14 @@ class Pools:
         pools = (pool for pair in self._private.values() for pool in (pair.small, pair.large))
         return sum(block.size_bytes for pool in pools for block in pool.free_blocks())
 
+    def note_active(self) -> None:
+        """Raise the peaks of active blocks while freed blocks wait for other streams."""
+        for counters in self._counters:
+            counters.note_active()
+
     def reset_peak(self) -> None:
         """Let all peaks start again from the current values."""
-        for counters in (self.everything, self.small_only, self.large_only, self.oversize):
+        for counters in self._counters:
             counters.reset_peak()
 
     def stats(self) -> dict[str, int]:
@@ -101,10 +115,10 @@ class Pools:
     def _new_pair(self, owner: Hashable) -> _Pair:
         settings = self._settings
         oversize = (self.oversize,) if settings.max_split_bytes < UNLIMITED else ()
-        free_blocks_type = AgedFreeBlocks if settings.garbage_collection_threshold else FreeBlocks
+        shared = (AgedFreeBlocks if settings.garbage_collection_threshold else FreeBlocks, owner, self._stream_order)
         # A large block keeps a rest of up to 1 MiB, except where the rest can grow again.
         large_rest_bytes = BLOCK_BYTES if settings.expandable_segments else SMALL_BYTES + 1
         return _Pair(
-            Pool(True, (self.everything, self.small_only, *oversize), BLOCK_BYTES, free_blocks_type, owner),
-            Pool(False, (self.everything, self.large_only, *oversize), large_rest_bytes, free_blocks_type, owner),
+            Pool(True, (self.everything, self.small_only, *oversize), BLOCK_BYTES, *shared),
+            Pool(False, (self.everything, self.large_only, *oversize), large_rest_bytes, *shared),
         )

@@ -39,8 +39,7 @@ class AllocatorSettings:
     roundup_divisions: tuple[int, ...] = (0,) * _ROUNDUP_INTERVALS
     garbage_collection_threshold: float = 0.0
     expandable_segments: bool = False
-    memory_fraction: float | None = None
-    """per_process_memory_fraction; None when the text does not name it."""
+    memory_fraction: float = 1.0
 
     def round_size(self, nbytes: int) -> int:
         """Size of the block that a request needs: a multiple of 512, or the next division of its power of two."""

@@ -6,7 +6,7 @@ cached, ask a last time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from memdoctor.virtual.allocator_blocks import AgedFreeBlocks, Block, FreeBlocks, Pool
 from memdoctor.virtual.allocator_driver import CudaMallocSegments, Driver
@@ -36,17 +36,24 @@ class Supply:
         if block is None and self._release_oversize(free_blocks, size_bytes):
             block = self._grow(free_blocks, size_bytes)
         if block is None and not self._pools.is_private_open:
-            self.release_cached()
+            self.release_cached(None)
             self.num_alloc_retries += 1
             block = self._grow(free_blocks, size_bytes)
         if block is None:
             raise self._shortage(size_bytes)
         return block
 
-    def release_cached(self) -> None:
-        """Give back all memory in which no block is in use."""
-        self.num_syncs += 1
-        for pool in self._pools.releasable():
+    def release_cached(self, owner: Hashable | None) -> None:
+        """Give back memory in which no block is in use: that of an abandoned private pool, or (None) all.
+
+        While a private pool is open, a graph may be recording, and the default pools stay as they are.
+        """
+        if owner is None and not self._pools.is_private_open:
+            self.num_syncs += 1
+            for pool in self._pools.default():
+                self._segments.release(pool)
+        for pool in self._pools.abandoned(owner):
+            self.num_syncs += pool.is_small and owner is not None
             self._segments.release(pool)
 
     def _grow(self, free_blocks: FreeBlocks, size_bytes: int) -> Block | None:
@@ -61,9 +68,9 @@ class Supply:
         if limit_bytes == UNLIMITED or self._settings.expandable_segments:
             return False
         wanted_bytes = max(size_bytes, limit_bytes)
-        large_enough = free_blocks.at_least(wanted_bytes)
+        best_fit = next(free_blocks.at_least(wanted_bytes), None)
         released_bytes = 0
-        for block in large_enough[:1] or reversed(free_blocks.at_least(limit_bytes)):
+        for block in [best_fit] if best_fit is not None else reversed([*free_blocks.at_least(limit_bytes)]):
             released_bytes += block.size_bytes
             self._driver.free_segment(block)
             if released_bytes >= wanted_bytes:
@@ -80,7 +87,7 @@ class Supply:
 
     def _shortage(self, size_bytes: int) -> AllocatorOutOfMemory:
         self.num_ooms += 1
-        self._driver.note("oom", size_bytes)
+        self._driver.note("oom", 0, size_bytes)
         return AllocatorOutOfMemory(
             size_bytes=size_bytes,
             segment_bytes=self._settings.segment_size(size_bytes),
