@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
 from memdoctor import user_function
-from memdoctor.analysis.batch_search import LARGEST_SIZE, BatchSearch
+from memdoctor.analysis.batch_search import BatchSearch
 from memdoctor.analysis.messages import is_out_of_memory
 from memdoctor.batch_trial import IN_TRIAL, Outcome, Request, run_trial
-from memdoctor.foundation.batch_sizes import BatchSize, Trial
+from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, Trial
 from memdoctor.foundation.errors import BadInput
 from memdoctor.virtual.cards import find_card
 

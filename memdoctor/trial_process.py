@@ -16,14 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from memdoctor import user_function
 from memdoctor.analysis.messages import is_out_of_memory
 from memdoctor.batch_trial import STEPS, Outcome, Request
 from memdoctor.foundation.errors import BadInput, MemdoctorError
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.records import plain, rebuild
+from memdoctor.sensing.current_card import CurrentCard, current_card
 from memdoctor.virtual.gpu import VirtualGPU, virtual_gpu
 
 _HOW_TO_WRITE_IT = (
@@ -45,27 +44,25 @@ def main() -> None:
 
 
 def _measured(request: Request) -> Outcome:
-    with _card(request) as gpu:
-        room_bytes = torch.cuda.mem_get_info()[0]
+    with contextlib.nullcontext() if request.card is None else virtual_gpu(request.card) as gpu:
+        card = current_card()
+        if card is None:
+            raise _no_card(request)
         make_step = _make_step(request)
         started = time.perf_counter()
-        fits = _fits(make_step, request)
+        fits = _fits(make_step, request, card)
         return Outcome(
-            card=request.card or torch.cuda.get_device_name(),
-            room_bytes=room_bytes,
+            card=request.card or card.name,
+            room_bytes=card.room_bytes,
             fits=fits,
-            peak_bytes=torch.cuda.max_memory_allocated() if fits else None,
+            peak_bytes=card.peak_bytes() if fits else None,
             seconds=round(time.perf_counter() - started, 3),
             skipped=() if gpu is None else (_not_computed(gpu),),
         )
 
 
-def _card(request: Request) -> contextlib.AbstractContextManager[VirtualGPU | None]:
-    if request.card is not None:
-        return virtual_gpu(request.card)
-    if torch.cuda.is_available():
-        return contextlib.nullcontext()
-    raise BadInput(
+def _no_card(request: Request) -> BadInput:
+    return BadInput(
         "there is no GPU here to try batch sizes on.",
         f"Name the card they are for: memdoctor batch-size {request.function} --card 24GiB",
     )
@@ -88,13 +85,13 @@ def _make_step(request: Request) -> Callable[..., Any]:
     return function
 
 
-def _fits(make_step: Callable[..., Any], request: Request) -> bool:
+def _fits(make_step: Callable[..., Any], request: Request, card: CurrentCard) -> bool:
     try:
         step = make_step(request.batch_size)
         _refuse_what_is_no_step(step, request)
         for _ in range(STEPS):
             step()
-        torch.cuda.synchronize()
+        card.wait()
     except MemdoctorError:
         raise
     except (Exception, SystemExit) as error:

@@ -8,8 +8,7 @@ line promised, the line is dropped and the bracket is halved.
 
 from __future__ import annotations
 
-LARGEST_SIZE = 2**16
-"""Where a search ends by default: no trainer of one card uses larger batches."""
+from memdoctor.foundation.batch_sizes import LARGEST_SIZE
 
 
 class BatchSearch:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from memdoctor.batch_size import LARGEST_SIZE, TIME_LIMIT_SECONDS, find_batch_size
-from memdoctor.foundation.batch_sizes import BatchSize, Trial
+from memdoctor.batch_size import TIME_LIMIT_SECONDS, find_batch_size
+from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, Trial
 from memdoctor.foundation.errors import BadInput
 from memdoctor.reports.batch_size_json import batch_size_json
 from memdoctor.reports.batch_size_text import batch_size_text, trial_line

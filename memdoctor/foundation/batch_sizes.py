@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from memdoctor.foundation.findings import Skipped
 
+LARGEST_SIZE = 2**16
+"""Where a search ends by default, so that a step which needs next to nothing of the card does not grow without end."""
+
 
 @dataclass(frozen=True)
 class Trial:
