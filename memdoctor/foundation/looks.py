@@ -1,4 +1,4 @@
-"""What a look at the heap brings back: which storages survived, and the paths that lead to them.
+"""What a look at the heap brings back, and what looks together say about growth.
 
 Plain strings and numbers only; a look never keeps a tensor, a node, a frame or anybody's locals alive. Looks are
 written to the recording, so that grouping, naming and lines can be tested, and done again later, without torch.
@@ -8,68 +8,115 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdoctor.foundation.findings import Confidence
+
 
 @dataclass(frozen=True)
 class Piece:
     """One step of a path from a root to an object."""
 
     kind: str
-    """`local`, `global`, `attr`, `key`, `index`, `cell`, `default`, `contextvar`, `inside`, `graph` or `cycle`."""
+    """How the step is taken.
+
+    Roots: `local`, `global`, `contextvar`, `instance` (only a running statement holds the object), `cycle` (only C++
+    does). Steps: `attr`, `module`
+    (a child, parameter or buffer of an `nn.Module`), `key`, `index`, `cell`, `default`, `cached` (results of an
+    `lru_cache`), `grad` (of a leaf), `moment` (optimizer state of a parameter that is older than the first steps),
+    `inside` (held by an object that does not say under which name).
+    """
     text: str
-    """The name, or the `repr` of a constant key."""
-    owner_type: str | None = None
-    """For an attribute: the class of the object that has it."""
+    """The name, or the `repr` of a constant key; `*` for a key that is no string or number."""
+    scope: str = ""
+    """The qualified name of the class that has the attribute, or of the function that has the variable."""
     file: str | None = None
-    """Where the frame, function or class of this step is defined."""
+    """Where that class or function is defined, if it is the user's."""
     line: int | None = None
+    """First line of the function; 0 for the module itself."""
 
 
 @dataclass(frozen=True)
 class OwnerPath:
-    """How one storage is reached."""
+    """One tensor that a root reaches, and the storages that are alive because of it.
 
-    storage: int
-    """The key of the storage within its look."""
+    Tensors that hold nothing but graph nodes share one path, with `*` for every index.
+    """
+
     pieces: tuple[Piece, ...]
+    storages: tuple[int, ...]
+    """Births (see `Survivor.birth`) that this path reached first."""
     through_graph: bool
-    """True if the path enters an autograd graph: what is held is saved for backward."""
+    """True if some of them were reached through the tensor's autograd graph: they are saved for a backward."""
     has_grad_fn: bool = False
-    """True if the tensor that holds it has a `grad_fn`, whatever backward has freed."""
+    """True if the tensor that holds them has a `grad_fn`, whatever backward has freed."""
+    is_scalar: bool = False
+    """True if the tensor that holds them has one element: a loss, a metric."""
+    graph_nodes: int = 0
+    """Autograd nodes that this path reached first."""
+    view_bytes: int | None = None
+    """What the tensor itself shows of its storage, where that is less than the storage."""
+    carried: bool = True
+    """False for a variable that each iteration writes before it reads: it holds nothing for longer."""
+    also_held_by: str = ""
+    """Another root variable that reaches the same storage."""
 
 
 @dataclass(frozen=True)
 class Survivor:
-    """A device storage that outlived the iteration in which it was allocated."""
+    """A device storage that is alive at a look."""
 
-    storage: int
+    birth: int
+    """Its number among all allocations of the run, unique and rising."""
+    born_tick: int
+    """The iteration in which it was allocated, counted in the unit of the look."""
     born_step: int
+    """The same, as the step number that the user sees."""
     nbytes: int
     block_bytes: int
     """Rounded up as the caching allocator does."""
 
 
 @dataclass(frozen=True)
-class GraphSummary:
-    """A walk of one autograd graph."""
-
-    nodes: int
-    freed_nodes: int
-    """Nodes whose saved tensors backward has released."""
-    storages: dict[int, int]
-    """Storage key to bytes that the graph still keeps."""
-    complete: bool
-    """False if the walk stopped at its budget: the figures are lower bounds."""
-
-
-@dataclass(frozen=True)
 class Look:
     """One graph-and-heap search for the holders of the survivors."""
 
+    tick: int
+    """Iterations of this unit before the look."""
     step: int
     unit: str
     survivors: tuple[Survivor, ...]
+    """Storages that outlived their iteration; the youngest of them where there are very many."""
+    newest: tuple[Survivor, ...]
+    """The largest storages of the last two iterations, among which a tensor that is replaced by a larger one shows."""
     paths: tuple[OwnerPath, ...]
+    died: tuple[int, ...]
+    """Births of survivors of the previous look that are gone."""
     live_bytes: int
     """All device storages alive at this step, in blocks."""
-    unclaimed_bytes: int = 0
-    """Survivors that no named root reaches: held by C++ or by a library."""
+    host_bytes: int
+    """Heap of the process, see `sensing.host`."""
+    files: tuple[str, ...] = ()
+    """The user's source files that were loaded."""
+    evaluates: bool = False
+    """True for model calls of a program that does not train meanwhile: what a sampler or a validation gathers."""
+    complete: bool = True
+    """False if the search stopped at its budget: what it claims is a lower bound."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Whether a run keeps more and more memory."""
+
+    verdict: str
+    """`leak`, `host-leak`, `plateau`, `worst-batch` or `none`."""
+    explanation: str
+    """One sentence for the user."""
+    confidence: Confidence
+    bytes_per_step: int = 0
+    """Device bytes, over all holders. Measured."""
+    since_step: int | None = None
+    """The first iteration whose tensors are still alive."""
+    full_at_step: int | None = None
+    """When the card would be full; None where it does not grow or has no known size."""
+    unexplained_bytes_per_step: int = 0
+    """Growth of survivors that no name reaches. Measured."""
+    unit: str = "step"

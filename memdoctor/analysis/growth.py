@@ -1,0 +1,105 @@
+"""Does a run keep more and more memory? The verdict is that of the last look; while running it is only "so far"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memdoctor.analysis.enlarging import enlarging
+from memdoctor.analysis.lasting import Lasting, lasting, survivor_events
+from memdoctor.analysis.shells import shells
+from memdoctor.foundation.findings import Confidence
+from memdoctor.foundation.looks import Growth, Look
+from memdoctor.foundation.readings import Timeline
+from memdoctor.foundation.units import format_bytes
+
+_FEWEST_EVENTS = 4
+_TOO_SHORT = 12
+"""Iterations below which a buffer that fills cannot be told from a leak."""
+_LARGE_SWING = 1.25
+"""Largest over median bytes of an iteration that are worth a word."""
+
+
+def decide(timeline: Timeline, looks: Sequence[Look], *, capacity_bytes: int | None = None) -> Growth:
+    """The verdict on a whole run. `capacity_bytes` is the size of the card, if it is known."""
+    lasts, grows = lasting(looks), enlarging(looks)
+    if lasts or grows:
+        return _leak(timeline, looks, capacity_bytes)
+    if shells(looks):
+        return _host_leak(looks)
+    if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
+        return _plateau(looks)
+    return _no_leak(timeline)
+
+
+def _leak(timeline: Timeline, looks: Sequence[Look], capacity_bytes: int | None) -> Growth:
+    lasts, grows = lasting(looks), enlarging(looks)
+    unit = lasts[0].look.unit if lasts else grows[0].look.unit
+    bytes_per_step = sum(each.bytes_per_tick for each in lasts if each.look.unit == unit)
+    bytes_per_step += sum(each.bytes_per_tick for each in grows if each.look.unit == unit)
+    since = min([each.survivors[0].born_step for each in lasts], default=grows[0].first.step if grows else 0)
+    return Growth(
+        verdict="leak",
+        explanation=f"Each {unit} keeps {format_bytes(bytes_per_step)} more, since iteration {since}.",
+        confidence=_confidence(lasts, looks),
+        bytes_per_step=bytes_per_step,
+        since_step=since,
+        full_at_step=_full_at_step(timeline, bytes_per_step, capacity_bytes),
+        unexplained_bytes_per_step=_unexplained(looks[-1]),
+        unit=unit,
+    )
+
+
+def _confidence(lasts: Sequence[Lasting], looks: Sequence[Look]) -> Confidence:
+    if not lasts or not any(each.is_regular for each in lasts):
+        return Confidence.LOW if lasts else Confidence.MEDIUM
+    return Confidence.HIGH if looks[-1].tick >= _TOO_SHORT else Confidence.MEDIUM
+
+
+def _full_at_step(timeline: Timeline, bytes_per_step: int, capacity_bytes: int | None) -> int | None:
+    if capacity_bytes is None or not bytes_per_step or not timeline.readings:
+        return None
+    last = timeline.readings[-1]
+    return last.step + max(0, capacity_bytes - timeline.peak_allocated_bytes) // bytes_per_step
+
+
+def _unexplained(look: Look) -> int:
+    """Growth by survivors that no path claims; 0 where there are too few to be growth."""
+    claimed = {birth for path in look.paths for birth in path.storages}
+    rest = [survivor for survivor in look.survivors if survivor.birth not in claimed]
+    ticks = sorted({survivor.born_tick for survivor in rest})
+    if len(ticks) < _FEWEST_EVENTS:
+        return 0
+    return round(sum(each.block_bytes for each in rest if each.born_tick < ticks[-1]) / (ticks[-1] - ticks[0]))
+
+
+def _host_leak(looks: Sequence[Look]) -> Growth:
+    nodes = sum(shell.nodes_per_tick for shell in shells(looks))
+    return Growth(
+        verdict="host-leak",
+        explanation=f"Device memory is constant; {nodes} graph nodes more stay on the host at each {looks[-1].unit}.",
+        confidence=Confidence.HIGH,
+        unit=looks[-1].unit,
+    )
+
+
+def _plateau(looks: Sequence[Look]) -> Growth:
+    last = looks[-1]
+    unexplained = _unexplained(last)
+    if unexplained:
+        text = "Some tensors outlive their iteration though no variable holds them: a library may."
+    else:
+        text = "No leak: some tensors outlive their iteration, but what holds them lets old ones go or is bounded."
+    return Growth("plateau", text, Confidence.MEDIUM, unexplained_bytes_per_step=unexplained, unit=last.unit)
+
+
+def _no_leak(timeline: Timeline) -> Growth:
+    readings = sorted(timeline.readings, key=lambda reading: reading.allocated_bytes)
+    if len(readings) < _TOO_SHORT:
+        text = f"{len(readings)} iterations are too few to tell a filling buffer from a leak."
+        return Growth("none", text, Confidence.LOW)
+    largest, median = readings[-1], readings[len(readings) // 2]
+    if largest.allocated_bytes > _LARGE_SWING * median.allocated_bytes:
+        size = format_bytes(largest.allocated_bytes)
+        text = f"No leak: iteration {largest.step} held the most, {size}; nothing of it outlived it."
+        return Growth("worst-batch", text, Confidence.MEDIUM)
+    return Growth("none", "No leak: nothing outlives its iteration.", Confidence.HIGH)

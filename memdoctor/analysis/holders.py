@@ -1,0 +1,92 @@
+"""From many paths to few holders: the last part of a path that does not change from one survivor to the next.
+
+All paths of a look form a tree. It is cut where the children are elements that come one per iteration
+(`history['val_loss'][*]`); where it is not cut, the tensor itself holds a chain (`hidden`).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from memdoctor.foundation.looks import Look, OwnerPath, Piece
+
+_ELEMENTS = ("key", "index")
+_FEWEST_ELEMENTS = 3
+_REPEATS = 4
+"""An edge that occurs this often in one path is a link: `node.next.next.next.next`, a chain of exceptions."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A variable, an attribute or a container, and what is alive because of it."""
+
+    pieces: tuple[Piece, ...]
+    """From the root to the holder itself."""
+    paths: tuple[OwnerPath, ...]
+    """The paths below it, whole."""
+    is_container: bool
+    """True if it gets new elements; false if it is one tensor."""
+
+    @property
+    def births(self) -> frozenset[int]:
+        """What it keeps alive, the survivors of the look and perhaps others."""
+        return frozenset(birth for path in self.paths for birth in path.storages)
+
+
+def holders(look: Look) -> Iterator[Holder]:
+    """The holders of the survivors, in no particular order."""
+    born = {survivor.birth: survivor.born_tick for survivor in look.survivors}
+    paths = [path for path in look.paths if any(birth in born for birth in path.storages)]
+    yield from _holders([(_before_links(path.pieces), path) for path in paths], 0, born)
+
+
+_Paths = Sequence[tuple[tuple[Piece, ...], OwnerPath]]
+
+
+def _holders(paths: _Paths, depth: int, born: Mapping[int, int]) -> Iterator[Holder]:
+    ending = [(pieces, path) for pieces, path in paths if len(pieces) == depth]
+    if ending:
+        yield _holder(ending, depth, is_container=False)
+    children: dict[Piece, list[tuple[tuple[Piece, ...], OwnerPath]]] = {}
+    for pieces, path in paths:
+        if len(pieces) > depth:
+            children.setdefault(pieces[depth], []).append((pieces, path))
+    if _is_growing_container(children, born):
+        yield _holder([path for child in children.values() for path in child], depth, is_container=True)
+        return
+    for child in children.values():
+        yield from _holders(child, depth + 1, born)
+
+
+def _holder(paths: _Paths, depth: int, *, is_container: bool) -> Holder:
+    return Holder(paths[0][0][:depth], tuple(path for _, path in paths), is_container)
+
+
+def _is_growing_container(children: Mapping[Piece, _Paths], born: Mapping[int, int]) -> bool:
+    """Elements that come one after the other; a fixed list of two meters has few elements, of many births each."""
+    if len(children) < _FEWEST_ELEMENTS or any(piece.kind not in _ELEMENTS for piece in children):
+        return False
+    ticks = [_ticks(paths, born) for paths in children.values()]
+    births_each = statistics.median(len(each) for each in ticks)
+    one_by_one = births_each <= 2 and len(set().union(*ticks)) >= 2 * births_each
+    return one_by_one or _follow_each_other(ticks)
+
+
+def _ticks(paths: _Paths, born: Mapping[int, int]) -> set[int]:
+    return {born[birth] for _, path in paths for birth in path.storages if birth in born}
+
+
+def _follow_each_other(ticks: Sequence[set[int]]) -> bool:
+    """One list per epoch: each element is complete before the next begins."""
+    spans = sorted((min(each), max(each)) for each in ticks)
+    return all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:]))
+
+
+def _before_links(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The variable that holds the head of a chain, without the chain; children of modules may share a name."""
+    for position, piece in enumerate(pieces):
+        if piece.kind != "module" and pieces.count(piece) >= _REPEATS:
+            return pieces[:position]
+    return pieces

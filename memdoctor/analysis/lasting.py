@@ -1,0 +1,106 @@
+"""Which holders keep more and more: the tests that tell a leak from a buffer, a cache or optimizer state.
+
+Thresholds were set on programs with known truth; each test stands for the ordinary programs that need it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from memdoctor.analysis.holders import Holder, holders
+from memdoctor.foundation.looks import Look, Survivor
+
+_FEWEST_EVENTS = 4
+_FEWEST_EVENTS_IN_EVALUATION = 8
+_LARGEST_GAP = 4
+_SHARE_ALIVE = 0.75
+_SHARE_OF_LARGEST = 0.02
+_BOUNDED = ("moment", "grad")
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """A holder whose survivors lasted, at the last look of its unit."""
+
+    holder: Holder
+    look: Look
+    survivors: tuple[Survivor, ...]
+    """In order of birth."""
+    bytes_per_tick: int
+    """Blocks of all events but the last, over the iterations from the first event to the last."""
+    is_regular: bool
+    """False if the events are so rare that more of them are needed to be sure."""
+
+
+def lasting(looks: Sequence[Look]) -> tuple[Lasting, ...]:
+    """The holders that grow without end, as far as the looks can tell; the largest first.
+
+    A holder that is seen in several units is reported in that of the optimizer.
+    """
+    found: dict[object, Lasting] = {}
+    for unit in _units(looks):
+        for each in _lasting_in([look for look in looks if look.unit == unit]):
+            found.setdefault(each.holder.pieces, each)
+    ordered = sorted(found.values(), key=lambda each: -each.bytes_per_tick)
+    return tuple(each for each in ordered if each.bytes_per_tick >= _SHARE_OF_LARGEST * ordered[0].bytes_per_tick)
+
+
+def survivor_events(look: Look) -> set[int]:
+    """Iterations whose storages outlived them, whoever holds them."""
+    return {survivor.born_tick for survivor in look.survivors}
+
+
+def _units(looks: Sequence[Look]) -> list[str]:
+    """Units of training before that of evaluation."""
+    return list(dict.fromkeys(look.unit for look in sorted(looks, key=lambda look: look.evaluates)))
+
+
+def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
+    last = looks[-1]
+    for holder in holders(last):
+        survivors = tuple(survivor for survivor in last.survivors if survivor.birth in holder.births)
+        events = sorted({survivor.born_tick for survivor in survivors})
+        if _goes_on(events, last) and not _is_bounded(holder) and _stays(holder, looks):
+            gap = _gap(events)
+            yield Lasting(holder, last, survivors, _rate(survivors, events), gap <= _LARGEST_GAP)
+
+
+def _goes_on(events: Sequence[int], look: Look) -> bool:
+    """Enough events, and none is overdue: not a late validation, a grown layer, or a cache at its plateau."""
+    enough = _FEWEST_EVENTS_IN_EVALUATION if look.evaluates else _FEWEST_EVENTS
+    return len(events) >= enough and events[-1] >= look.tick - 2 - 2 * _gap(events)
+
+
+def _gap(events: Sequence[int]) -> float:
+    return statistics.median(later - earlier for earlier, later in zip(events, events[1:]))
+
+
+def _is_bounded(holder: Holder) -> bool:
+    """State and gradients of early parameters are bounded by the model: layers unfrozen later get them late."""
+    through_graph = any(path.through_graph for path in holder.paths)
+    return any(piece.kind in _BOUNDED for piece in holder.pieces) and not through_graph
+
+
+def _stays(holder: Holder, looks: Sequence[Look]) -> bool:
+    """Not a ring buffer, or a list that is emptied: most of what it held earlier is alive, the oldest too."""
+    gone = {birth for look in looks for birth in look.died}
+    earlier = [each for look in looks[:-1] for each in _held_by(holder, look)]
+    if not earlier:
+        return True
+    oldest = min(survivor.born_tick for survivor in earlier)
+    births = {survivor.birth for survivor in earlier}
+    oldest_is_alive = any(each.birth not in gone for each in earlier if each.born_tick == oldest)
+    return oldest_is_alive and len(births - gone) >= _SHARE_ALIVE * len(births)
+
+
+def _held_by(holder: Holder, look: Look) -> Iterator[Survivor]:
+    depth = len(holder.pieces)
+    births = {birth for path in look.paths if path.pieces[:depth] == holder.pieces for birth in path.storages}
+    return (survivor for survivor in look.survivors if survivor.birth in births)
+
+
+def _rate(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
+    kept = sum(survivor.block_bytes for survivor in survivors if survivor.born_tick < events[-1])
+    return round(kept / (events[-1] - events[0]))

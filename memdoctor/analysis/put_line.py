@@ -1,0 +1,200 @@
+"""The statement that puts something into a holder, found in the source.
+
+Every statement that puts to the name is scored by how surely it makes a container grow; the best one is taken, the
+earliest among equals. The name is followed through aliases and arguments, three steps far. Without source there is
+no line, never a wrong one.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from memdoctor.analysis.chains import Accessor, Chain, Scope
+from memdoctor.analysis.names import anchor
+from memdoctor.analysis.puts import EMPTY, ITEM, Put, SourceFile, read_source
+from memdoctor.foundation.locations import Location
+from memdoctor.foundation.looks import Piece
+
+Source = Callable[[str], "str | None"]
+_STEPS = 3
+_KEY_BONUS = 3
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What to look for: a variable of a function or module, or an attribute of instances of a class."""
+
+    name: str
+    owner: str
+    """The function's qualified name, empty for a global; of an attribute the class, empty for any."""
+    file: str | None
+    is_attribute: bool
+
+    def rest(self, chain: Chain, scope: Scope, file: str) -> Chain | None:
+        """The accessors behind the place; None if the chain does not lead through it."""
+        if not chain:
+            return None
+        if self.is_attribute:
+            position = next((at for at, accessor in enumerate(chain) if accessor == ("attr", self.name)), None)
+            in_class = not self.owner or scope.class_name == self.owner
+            return chain[position + 1:] if position is not None and in_class else None
+        matches = chain[0] == ("name", self.name) and file == self.file and scope.owner_of(self.name) == self.owner
+        return chain[1:] if matches else None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    put: Put
+    file: SourceFile
+    score: int
+    detour: int
+    """Steps away from the holder's own name."""
+
+    @property
+    def rank(self) -> tuple[int, int, str, int]:
+        return (-self.score, self.detour, self.file.path, self.put.line)
+
+
+def put_line(
+    pieces: Sequence[Piece], keys: frozenset[str], files: Sequence[str], source: Source
+) -> Location | None:
+    """Where the holder at `pieces` gets its elements.
+
+    `keys` are the constant keys (`repr`) at the end of the paths below it; `files` the user's source files.
+    """
+    named = [piece.file for piece in pieces if piece.file is not None]
+    loaded = [read_source(path, text) for path in dict.fromkeys([*named, *files]) if (text := source(path)) is not None]
+    special = _special(pieces, loaded)
+    if special is not None:
+        return special
+    search = _Search(loaded, _accessors(pieces, keys), keys)
+    place = _place(pieces, loaded)
+    best = min(search.candidates(place), key=lambda each: each.rank, default=None) if place is not None else None
+    return _location(best.file, best.put.statement) if best is not None else None
+
+
+def _location(file: SourceFile, node: ast.stmt) -> Location:
+    return Location(file.path, node.lineno, node.col_offset + 1, node.end_lineno)
+
+
+def _special(pieces: Sequence[Piece], files: Sequence[SourceFile]) -> Location | None:
+    """The `def` of a cached function; the call that says `create_graph=True`."""
+    piece = pieces[anchor(pieces)]
+    if piece.kind == "cached":
+        functions = (_definition(file, scope) for file, scope in _scopes(files) if _is_function(piece, file, scope))
+        return next(functions, None)
+    if pieces[-1].kind == "grad" or piece.text == "p.grad":
+        return next((_location(file, node) for file in files for node in _creating_graphs(file)), None)
+    return None
+
+
+def _definition(file: SourceFile, scope: Scope) -> Location:
+    return Location(file.path, getattr(scope.node, "lineno", 1))
+
+
+def _scopes(files: Sequence[SourceFile]) -> Iterator[tuple[SourceFile, Scope]]:
+    return ((file, scope) for file in files for scope in file.scopes)
+
+
+def _is_function(piece: Piece, file: SourceFile, scope: Scope) -> bool:
+    return file.path == piece.file and scope.first_line == piece.line
+
+
+def _creating_graphs(file: SourceFile) -> Iterator[ast.stmt]:
+    for call in file.calls:
+        if call.creates_graph:
+            yield call.statement
+
+
+def _place(pieces: Sequence[Piece], files: Sequence[SourceFile]) -> _Place | None:
+    piece = pieces[anchor(pieces)]
+    if piece.kind in ("attr", "module"):
+        return _Place(piece.text, piece.scope.rsplit(".", 1)[-1], piece.file, is_attribute=True)
+    if piece.kind == "cycle":
+        return _Place(piece.text.rsplit(".", 1)[-1], "", None, is_attribute=True)
+    if piece.kind == "global":
+        return _Place(piece.text, "", piece.file, is_attribute=False)
+    function = next((scope for file, scope in _scopes(files) if _is_function(piece, file, scope)), None)
+    if function is None:
+        return None
+    return _Place(piece.text, function.owner_of(piece.text), piece.file, is_attribute=False)
+
+
+def _accessors(pieces: Sequence[Piece], keys: frozenset[str]) -> set[Accessor]:
+    """What may stand behind the name: another constant key would be another holder."""
+    allowed: set[Accessor] = {("key", "*"), *(("key", key) for key in keys)}
+    for piece in pieces:
+        allowed |= {("attr", piece.text), ("key", piece.text), ("key", repr(piece.text))}
+    return allowed
+
+
+class _Search:
+    def __init__(self, files: Sequence[SourceFile], allowed: set[Accessor], keys: frozenset[str]) -> None:
+        self._files = files
+        self._allowed = allowed
+        self._keys = keys
+        self._done: set[_Place] = set()
+
+    def candidates(self, place: _Place, detour: int = 0) -> Iterator[_Candidate]:
+        """Statements that put to the place, under whatever name."""
+        if place in self._done or detour > _STEPS:
+            return
+        self._done.add(place)
+        for file in self._files:
+            for put in file.puts:
+                if self._fits(place.rest(put.target, put.scope, file.path)) and not put.is_binding:
+                    yield _Candidate(put, file, self._score(put), detour)
+        for other in [*self._aliases(place), *self._parameters(place)]:
+            yield from self.candidates(other, detour + 1)
+        if place.is_attribute and place.owner:
+            yield from self.candidates(_Place(place.name, "", None, is_attribute=True), detour + 1)
+            yield from self._by_key(detour + 2)
+
+    def _fits(self, rest: Chain | None) -> bool:
+        return rest is not None and self._allowed.issuperset(rest)
+
+    def _score(self, put: Put) -> int:
+        bonus = _KEY_BONUS if any(put.names(key) for key in self._keys) else 0
+        return put.score + (bonus if put.score > EMPTY else 0)
+
+    def _aliases(self, place: _Place) -> Iterator[_Place]:
+        """`memory = self.memory`, `for meter in meters`."""
+        for file in self._files:
+            for put in file.puts:
+                if put.value and put.target and self._fits(place.rest(put.value, put.scope, file.path)):
+                    yield _named_by(put.target, put.scope, file.path)
+
+    def _parameters(self, place: _Place) -> Iterator[_Place]:
+        """Parameters of the user's functions that the place is passed to."""
+        for file in self._files:
+            for call in file.calls:
+                for key, chain in call.arguments:
+                    if self._fits(place.rest(chain, call.scope, file.path)):
+                        yield from self._parameters_of(call.function, key)
+
+    def _parameters_of(self, function: str, key: int | str) -> Iterator[_Place]:
+        for file, scope in _scopes(self._files):
+            if function in scope.called_as and scope.parameters:
+                parameters = scope.parameters
+                position = key + (parameters[0] in ("self", "cls")) if isinstance(key, int) else None
+                if position is not None and position < len(parameters):
+                    yield _Place(parameters[position], scope.qualname, file.path, is_attribute=False)
+                elif key in parameters:
+                    yield _Place(str(key), scope.qualname, file.path, is_attribute=False)
+
+    def _by_key(self, detour: int) -> Iterator[_Candidate]:
+        """`entry["val_loss"].append(x)`, under a name that could not be followed."""
+        last = {("key", key) for key in self._keys}
+        for file in self._files:
+            for put in file.puts:
+                if put.score >= ITEM and len(put.target) > 1 and put.target[-1] in last:
+                    yield _Candidate(put, file, self._score(put), detour)
+
+
+def _named_by(chain: Chain, scope: Scope, file: str) -> _Place:
+    kind, text = next(accessor for accessor in reversed(chain) if accessor[0] != "key")
+    if kind == "attr":
+        return _Place(text, scope.class_name, file, is_attribute=True)
+    return _Place(text, scope.owner_of(text), file, is_attribute=False)

@@ -1,0 +1,85 @@
+"""What an autograd graph keeps alive, read without running anything of the user's and without keeping anything.
+
+A saved tensor that a `saved_tensors_hooks` has packed is handed out as it was packed: unpacking it would run the
+user's hook, which may allocate or recompute. `next_functions` may be 100,000 nodes deep, hence no recursion.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+MAX_NODES = 200_000
+"""About a third of a second of walking."""
+
+
+@dataclass
+class Held:
+    """What a walk met for the first time."""
+
+    nodes: int = 0
+    objects: list[object] = field(default_factory=list)
+    """Saved tensors, packed objects, and what a custom function keeps on its `ctx`; drop them soon."""
+
+
+class GraphWalk:
+    """Walks graphs that share nodes, each node once.
+
+    It holds the nodes until it dies: the Python wrapper of a C++ node has no life of its own, and its `id` would be
+    reused within one walk.
+    """
+
+    def __init__(self, max_nodes: int = MAX_NODES) -> None:
+        self._seen: dict[int, object] = {}
+        self._max_nodes = max_nodes
+
+    @property
+    def complete(self) -> bool:
+        """False if the budget ended a walk: what was found is a lower bound."""
+        return len(self._seen) < self._max_nodes
+
+    def walk(self, grad_fn: Any) -> Held:
+        """Everything behind `grad_fn` that no earlier walk has seen."""
+        held = Held()
+        waiting = [grad_fn]
+        while waiting and self.complete:
+            node = waiting.pop()
+            if id(node) in self._seen:
+                continue
+            self._seen[id(node)] = node
+            held.nodes += 1
+            held.objects.extend(_kept_by(node))
+            waiting.extend(following for following, _ in node.next_functions if following is not None)
+        return held
+
+
+def _kept_by(node: Any) -> Iterator[object]:
+    kind: type = type(node)
+    for name in _saved_names(kind):
+        yield from _saved(node, name)
+    if isinstance(node, torch.autograd.function.FunctionCtx):
+        yield from vars(node).values()
+    variable = getattr(node, "variable", None) if kind.__name__ == "AccumulateGrad" else None
+    if variable is not None and variable.grad is not None and variable.grad.grad_fn is not None:
+        yield variable
+
+
+@functools.cache
+def _saved_names(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
+
+
+def _saved(node: Any, name: str) -> Iterator[object]:
+    """One saved value of a node: nothing once backward has freed it, which some nodes say by raising."""
+    try:
+        raw = getattr(node, name)
+        for each in raw if isinstance(raw, (tuple, list)) else (raw,):
+            value = each.data if hasattr(each, "data") else getattr(node, name.replace("_raw", "", 1))
+            if value is not None:
+                yield value
+    except RuntimeError:
+        return

@@ -1,0 +1,216 @@
+"""Decides at each iteration whether a search of the heap is worth its price, and makes it.
+
+Most ticks cost a pass over the storages that were born after the first iterations. A search takes milliseconds; it is
+made where survivors of several iterations have gathered, where the live bytes keep rising, and at a few iterations far
+apart (5, 10, 20, 40, ...) to count graph nodes, which no counter of a device shows.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.looks import Look
+from memdoctor.sensing.edges import forget_types
+from memdoctor.sensing.host import host_heap_bytes
+from memdoctor.sensing.nameless import nameless_roots
+from memdoctor.sensing.owners import MAX_OBJECTS, OwnerSearch
+from memdoctor.sensing.recorder import MODEL_CALL
+from memdoctor.sensing.roots import user_files, user_roots
+from memdoctor.sensing.ticks import Ledger, StorageRecord, Ticks
+
+_WORTHY_TICKS = 4
+"""Iterations with survivors that make a search worth its price; two or three are checkpoints."""
+_WORTHY_TICKS_IN_EVALUATION = 8
+_RISES = 8
+_FIRST_PROBE = 5
+_PROBE_OBJECTS = 200_000
+"""About 0.2 s; a probe has no growth that would justify more."""
+_MAX_SURVIVORS = 5_000
+_NEWEST = 3
+_DEEP_SEARCHES = 6
+"""Searches of the whole heap in one run, 0.1 s and more each."""
+_SHARE_OF_TIME = 0.05
+_FREE_SECONDS = 0.25
+"""Processor time of a search that does not have to wait for its share; short programs take far less."""
+
+
+class Looker:
+    """Called at each iteration boundary with the user's frames on the stack; emits looks, never raises."""
+
+    def __init__(self, ledger: Ledger, *, emit: Callable[[Look], None], skip: Callable[[Skipped], None]) -> None:
+        self._ledger = ledger
+        self._emit = emit
+        self._skip = skip
+        self._units: dict[str, _Watch] = {}
+        self._failed = False
+        self._incomplete = False
+        self._deep_searches = 0
+        self._deep_seconds = 0.0
+        self._rest_until = 0.0
+
+    def tick(self, step: int, unit: str) -> None:
+        """An iteration of this unit has ended; `step` is its number in the whole run."""
+        if self._failed:
+            return
+        try:
+            watch = self._units.get(unit) or self._begin(unit)
+            watch.ticks.mark(self._ledger.birth_count, step)
+            if watch.is_due(self._ledger, may_rest=time.monotonic() < self._rest_until):
+                self._look(watch, step, unit)
+        except Exception as error:  # it runs inside the user's training step, on objects of any kind
+            self._failed = True
+            self._skip(Skipped("who holds the memory", f"the search failed at step {step}: {error!r}"))
+
+    def finish(self, step: int) -> None:
+        """The run is over; says what the searches had to leave out."""
+        if self._incomplete:
+            self._skip(Skipped("part of the heap", f"it has more objects than a search may visit ({MAX_OBJECTS:,})"))
+
+    def _begin(self, unit: str) -> _Watch:
+        trains = unit != MODEL_CALL or (not self._units and torch.is_grad_enabled())
+        self._units[unit] = watch = _Watch(evaluates=not trains)
+        return watch
+
+    def _look(self, watch: _Watch, step: int, unit: str) -> None:
+        began = time.thread_time()
+        self._deep_seconds = 0.0
+        with _undisturbed():
+            look = self._search(watch, step, unit)
+        forget_types()
+        watch.note(look)
+        self._incomplete |= not look.complete
+        self._emit(look)
+        seconds = time.thread_time() - began - self._deep_seconds
+        if seconds > _FREE_SECONDS:
+            self._rest_until = time.monotonic() + seconds / _SHARE_OF_TIME
+
+    def _search(self, watch: _Watch, step: int, unit: str) -> Look:
+        ticks, young = watch.ticks, watch.young
+        survivors = [(key, record) for key, record in young if ticks.is_survivor(record.birth)][:_MAX_SURVIVORS]
+        newest = _largest([(key, record) for key, record in young if ticks.of(record.birth) >= ticks.last - 1])
+        records = self._ledger.storages
+        search = OwnerSearch(
+            {key: record.birth for key, record in [*survivors, *newest]},
+            lambda key: key in records and ticks.is_early(records[key].birth),
+            max_objects=MAX_OBJECTS if survivors else _PROBE_OBJECTS,
+        )
+        search.search(user_roots())
+        self._search_deeper(search, {record.birth for _, record in survivors}, ticks)
+        return Look(
+            tick=ticks.last,
+            step=step,
+            unit=unit,
+            survivors=tuple(ticks.survivor(record) for _, record in reversed(survivors)),
+            newest=tuple(ticks.survivor(record) for _, record in newest),
+            paths=search.paths(),
+            died=watch.died(),
+            live_bytes=sum(record.block_bytes for record in list(records.values())),
+            host_bytes=host_heap_bytes(),
+            files=user_files(),
+            evaluates=watch.evaluates,
+            complete=search.complete,
+        )
+
+    def _search_deeper(self, search: OwnerSearch, survivors: set[int], ticks: Ticks) -> None:
+        unclaimed = {ticks.of(birth) for birth in search.unclaimed & survivors}
+        if len(unclaimed) >= _WORTHY_TICKS and self._deep_searches < _DEEP_SEARCHES:
+            began = time.thread_time()
+            self._deep_searches += 1
+            search.search(nameless_roots(search.seen))
+            self._deep_seconds = time.thread_time() - began
+
+
+class _Watch:
+    """What the ticks of one unit have shown, and when to look next."""
+
+    def __init__(self, *, evaluates: bool) -> None:
+        self.evaluates = evaluates
+        self.ticks = Ticks(first=1 if evaluates else 2)
+        self.young: list[tuple[int, StorageRecord]] = []
+        self._young_bytes: deque[int] = deque(maxlen=_RISES + 1)
+        self._next_check = 0
+        self._next_look = 0
+        self._next_probe = _FIRST_PROBE
+        self._claimed: dict[int, int] = {}
+        self._rechecked = False
+
+    def is_due(self, ledger: Ledger, *, may_rest: bool) -> bool:
+        """True if this tick should search. Reads the young storages, at each tick first and at every 16th part later.
+
+        A tick that may rest, because searches are dear, only takes back what an earlier search has claimed.
+        """
+        now = self.ticks.last
+        if now < self._next_check:
+            return False
+        self._next_check = now + max(1, now // 16)
+        self.young = self.ticks.young(ledger)
+        self._young_bytes.append(sum(record.block_bytes for _, record in self.young))
+        if now + 1 >= self._next_probe and not may_rest:
+            self._next_probe *= 2
+            return True
+        if now >= self._next_look and not may_rest:
+            return self._is_worth_it()
+        return self._is_refuted()
+
+    def note(self, look: Look) -> None:
+        """A search was made: the next one after three ticks, or a fifth of the run so far."""
+        self._claimed = {survivor.birth: survivor.born_tick for survivor in look.survivors}
+        if look.tick >= self._next_look:
+            self._rechecked = False
+            if self._is_worth_it():
+                self._next_look = look.tick + max(3, look.tick // 5)
+        else:
+            self._rechecked = True
+        self.young = []
+
+    def died(self) -> tuple[int, ...]:
+        """Survivors of the last search that are gone."""
+        alive = {record.birth for _, record in self.young}
+        return tuple(birth for birth in self._claimed if birth not in alive)
+
+    def _is_worth_it(self) -> bool:
+        return self._has_survivors() or (not self.evaluates and self._rises())
+
+    def _has_survivors(self) -> bool:
+        born: set[int] = set()
+        for _, record in self.young:
+            if self.ticks.is_survivor(record.birth):
+                born.add(self.ticks.of(record.birth))
+        return len(born) >= (_WORTHY_TICKS_IN_EVALUATION if self.evaluates else _WORTHY_TICKS)
+
+    def _rises(self) -> bool:
+        amounts = list(self._young_bytes)
+        return len(amounts) > _RISES and all(before < after for before, after in zip(amounts, amounts[1:]))
+
+    def _is_refuted(self) -> bool:
+        """True once after each search if its oldest survivors have died: a ring buffer is full, a list was emptied."""
+        if self._rechecked or not self._claimed:
+            return False
+        oldest = min(self._claimed.values())
+        alive = {record.birth for _, record in self.young}
+        return any(birth not in alive for birth, tick in self._claimed.items() if tick == oldest)
+
+
+def _largest(storages: list[tuple[int, StorageRecord]]) -> list[tuple[int, StorageRecord]]:
+    return sorted(storages, key=lambda item: -item[1].block_bytes)[:_NEWEST]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No collection, no mode and no `__torch_function__` of the user's: looking must not run his code."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            yield
+    finally:
+        if collects:
+            gc.enable()

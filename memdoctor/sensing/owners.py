@@ -1,0 +1,235 @@
+"""Searches the heap from the user's variables for those that hold given storages.
+
+Forward, because every path then begins with a name, and because a few hundred objects are enough where asking
+for referrers scans the whole heap once per level. Must be called with the user's frames on the stack.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import CodeType
+from typing import Any
+
+import torch
+
+from memdoctor.foundation.looks import OwnerPath, Piece
+from memdoctor.sensing.edges import LEAVES, Step, edges, is_tensor
+from memdoctor.sensing.graphs import GraphWalk
+from memdoctor.sensing.roots import Root
+from memdoctor.sensing.user_code import class_file, shown_path
+
+MAX_OBJECTS = 5_000_000
+_MAX_DEPTH = 64
+"""Deeper objects, as in a linked list, count as held by the one at this depth."""
+
+
+@dataclass
+class _Claim:
+    """What one tensor was the first to reach."""
+
+    storages: list[int] = field(default_factory=list)
+    through_graph: bool = False
+    has_grad_fn: bool = False
+    is_scalar: bool = False
+    graph_nodes: int = 0
+    view_bytes: int | None = None
+    also_held_by: str = ""
+
+
+class OwnerSearch:
+    """One breadth-first search; each storage belongs to the first root that reaches it.
+
+    It holds what it has visited until it dies, so that no `id` is reused meanwhile: drop it at once.
+    """
+
+    def __init__(
+        self, wanted: Mapping[int, int], is_old: Callable[[int], bool], *, max_objects: int = MAX_OBJECTS
+    ) -> None:
+        """`wanted` maps storage keys to births; `is_old` tells the storage keys of early parameters."""
+        self._wanted = wanted
+        self._is_old = is_old
+        self._max_objects = max_objects
+        self._graphs = GraphWalk()
+        self._seen: set[int] = set()
+        self._objects: list[object] = []
+        self._parents: list[int] = []
+        self._steps: list[Step] = []
+        self._depths: list[int] = []
+        self._roots: dict[int, Root] = {}
+        self._root: Root | None = None
+        self._claims: dict[int, _Claim] = {}
+        self._claimed: dict[int, tuple[Root, _Claim]] = {}
+
+    @property
+    def complete(self) -> bool:
+        """False if a budget ended the search."""
+        return len(self._objects) < self._max_objects and self._graphs.complete
+
+    @property
+    def seen(self) -> Collection[int]:
+        """The `id` of every object that was visited."""
+        return self._seen
+
+    @property
+    def unclaimed(self) -> set[int]:
+        """Births that no root has reached so far."""
+        return set(self._wanted.values()) - self._claimed.keys()
+
+    def search(self, roots: Iterable[Root]) -> None:
+        """Let each root claim what it reaches and nobody has claimed before."""
+        for root in roots:
+            first = len(self._objects)
+            self._root = self._roots[first] = root
+            self._visit(root.value, -1, (root.piece.kind, root.piece.text))
+            for index in range(first, self._max_objects):
+                if index >= len(self._objects):
+                    break
+                self._expand(index)
+
+    def paths(self) -> tuple[OwnerPath, ...]:
+        """All tensors that hold something wanted or a graph."""
+        paths = [self._path(index, claim) for index, claim in self._claims.items()]
+        shells = (path for path in paths if not path.storages)
+        return (*(path for path in paths if path.storages), *_without_indices(shells))
+
+    def _visit(self, value: object, parent: int, step: Step) -> None:
+        if type(value) in LEAVES:
+            return
+        if id(value) in self._seen:
+            self._meet_again(value)
+            return
+        depth = 0 if parent < 0 else self._depths[parent] + 1
+        if depth > _MAX_DEPTH:
+            parent, step, depth = self._parents[parent], self._steps[parent], depth - 1
+        self._seen.add(id(value))
+        self._objects.append(value)
+        self._parents.append(parent)
+        self._steps.append(step)
+        self._depths.append(depth)
+
+    def _expand(self, index: int) -> None:
+        value = self._objects[index]
+        if is_tensor(value):
+            self._expand_tensor(index, value)
+        for step, child in edges(value):
+            self._visit(child, index, step)
+
+    def _expand_tensor(self, index: int, tensor: torch.Tensor) -> None:
+        claim = _Claim(has_grad_fn=tensor.grad_fn is not None, is_scalar=tensor.numel() == 1)
+        self._claim_storage(tensor, claim, through_graph=False)
+        if tensor.grad_fn is not None:
+            held = self._graphs.walk(tensor.grad_fn)
+            claim.graph_nodes = held.nodes
+            for each in held.objects:
+                self._graph_object(each, index, claim)
+        elif tensor.is_leaf and tensor.grad is not None:
+            self._visit(tensor.grad, index, ("grad", "grad"))
+        if tensor._base is not None:
+            self._visit(tensor._base, index, ("inside", "base"))
+        if claim.storages or claim.graph_nodes:
+            self._claims[index] = claim
+
+    def _graph_object(self, value: object, index: int, claim: _Claim) -> None:
+        """A saved tensor is no variable: it adds to the claim of the tensor whose graph it is in."""
+        if not is_tensor(value):
+            self._visit(value, index, ("inside", "graph"))
+            return
+        self._claim_storage(value, claim, through_graph=True)
+        if value.is_leaf and value.grad is not None and value.grad.grad_fn is not None:
+            self._visit(value, index, ("inside", "graph"))
+
+    def _claim_storage(self, tensor: torch.Tensor, claim: _Claim, *, through_graph: bool) -> None:
+        storage = _storage(tensor)
+        birth = self._wanted.get(storage._cdata) if storage is not None else None
+        if storage is None or birth is None or self._root is None:
+            return
+        if birth in self._claimed:
+            if not through_graph:
+                self._note_second_holder(birth)
+            return
+        self._claimed[birth] = (self._root, claim)
+        claim.storages.append(birth)
+        claim.through_graph |= through_graph
+        shown_bytes = tensor.numel() * tensor.element_size()
+        if not through_graph and shown_bytes < storage.nbytes():
+            claim.view_bytes = shown_bytes
+
+    def _meet_again(self, value: object) -> None:
+        if is_tensor(value):
+            storage = _storage(value)
+            birth = self._wanted.get(storage._cdata) if storage is not None else None
+            if birth in self._claimed:
+                self._note_second_holder(birth)
+
+    def _note_second_holder(self, birth: int) -> None:
+        first, claim = self._claimed[birth]
+        if self._root is not None and self._root is not first and self._root.carried:
+            claim.also_held_by = claim.also_held_by or self._root.piece.text
+
+    def _path(self, index: int, claim: _Claim) -> OwnerPath:
+        chain = [index]
+        while self._parents[chain[-1]] >= 0:
+            chain.append(self._parents[chain[-1]])
+        chain.reverse()
+        root = self._roots[chain[0]]
+        steps = [self._piece(each) for each in chain[1:]]
+        return OwnerPath(
+            pieces=(root.piece, *steps),
+            storages=tuple(claim.storages),
+            through_graph=claim.through_graph,
+            has_grad_fn=claim.has_grad_fn,
+            is_scalar=claim.is_scalar,
+            graph_nodes=claim.graph_nodes,
+            view_bytes=claim.view_bytes,
+            carried=root.carried,
+            also_held_by=claim.also_held_by,
+        )
+
+    def _piece(self, index: int) -> Piece:
+        kind, text = self._steps[index]
+        owner = self._objects[self._parents[index]]
+        if kind == "moment":
+            return Piece("moment" if self._is_old(int(text)) else "key", "*")
+        return _described(kind, text, owner)
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """None for tensors without one: sparse, or wrappers of another framework."""
+    try:
+        return tensor.untyped_storage()
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def _without_indices(paths: Iterable[OwnerPath]) -> Iterable[OwnerPath]:
+    """One path for all elements of a container."""
+    merged: dict[tuple[Piece, ...], OwnerPath] = {}
+    for path in paths:
+        pieces = tuple(replace(piece, text="*") if piece.kind == "index" else piece for piece in path.pieces)
+        known = merged.get(pieces)
+        nodes = path.graph_nodes + (known.graph_nodes if known is not None else 0)
+        merged[pieces] = replace(path, pieces=pieces, graph_nodes=nodes)
+    return merged.values()
+
+
+def _described(kind: str, text: str, owner: Any) -> Piece:
+    """The step with where the class or function that names it is defined, if it is the user's."""
+    if kind in ("cell", "default", "cached", "local"):
+        code = _code(owner)
+        name = str(getattr(owner, "__qualname__", code.co_name))
+        return Piece(kind, text, name, shown_path(code.co_filename), code.co_firstlineno)
+    if kind in ("attr", "module"):
+        owner_class = owner if isinstance(owner, type) else type(owner)
+        file = class_file(owner_class)
+        return Piece(kind, text, owner_class.__qualname__, shown_path(file) if file else None)
+    return Piece(kind, text)
+
+
+def _code(owner: Any) -> CodeType:
+    """Of a function, a cached function, a frame, a generator or a coroutine."""
+    function = inspect.unwrap(owner)
+    names = ("__code__", "f_code", "gi_code", "cr_code", "ag_code")
+    code: CodeType = next(getattr(function, name) for name in names if hasattr(function, name))
+    return code

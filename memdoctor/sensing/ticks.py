@@ -1,0 +1,86 @@
+"""Which iteration a storage was born in, and what the youngest storages say about growth.
+
+A ledger numbers its storages; the number that the next one would get, noted at each iteration boundary, tells the
+iteration of every storage later. Ledgers list their storages in the order of birth, which keeps a reading short: it
+starts at the youngest and stops at those of the first iterations (model, optimizer state, caches).
+"""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Protocol
+
+from memdoctor.foundation.looks import Survivor
+
+
+class StorageRecord(Protocol):
+    """One live storage of a device."""
+
+    @property
+    def birth(self) -> int:
+        """Its number among all allocations."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole storage."""
+
+    @property
+    def block_bytes(self) -> int:
+        """Rounded up as the caching allocator does."""
+
+
+class Ledger(Protocol):
+    """A device that knows its live storages: the virtual card, or a census of the heap."""
+
+    @property
+    def storages(self) -> Mapping[int, StorageRecord]:
+        """By `untyped_storage()._cdata`, in order of birth."""
+
+    @property
+    def birth_count(self) -> int:
+        """The number that the next storage will get."""
+
+
+class Ticks:
+    """The iteration boundaries of one unit."""
+
+    def __init__(self, first: int) -> None:
+        """`first` is the first iteration that counts: those before it make what stays for good reasons."""
+        self._first = first
+        self._births = array("q")
+        self._steps = array("q")
+
+    def mark(self, birth_count: int, step: int) -> None:
+        """An iteration has ended."""
+        self._births.append(birth_count)
+        self._steps.append(step)
+
+    @property
+    def last(self) -> int:
+        """Number of the iteration that has just ended, from 0."""
+        return len(self._births) - 1
+
+    def of(self, birth: int) -> int:
+        """The iteration in which the storage was born."""
+        return bisect_right(self._births, birth)
+
+    def is_early(self, birth: int) -> bool:
+        """Born in the first iterations, or before."""
+        return self.of(birth) < self._first
+
+    def is_survivor(self, birth: int) -> bool:
+        """Born after the first iterations and old enough: the variables of the last one are still bound."""
+        return self._first <= self.of(birth) <= self.last - 2
+
+    def survivor(self, record: StorageRecord) -> Survivor:
+        """The record with its iteration."""
+        tick = self.of(record.birth)
+        return Survivor(record.birth, tick, self._steps[min(tick, self.last)], record.nbytes, record.block_bytes)
+
+    def young(self, ledger: Ledger) -> list[tuple[int, StorageRecord]]:
+        """Live storages born after the first iterations, by their keys, youngest first."""
+        live = list(ledger.storages.items())  # a copy at once: other threads give birth too
+        return list(itertools.takewhile(lambda item: not self.is_early(item[1].birth), reversed(live)))

@@ -1,0 +1,59 @@
+"""Tells the user's own source files from the standard library, installed packages and memdoctor itself."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+_OWN_FOLDER = str(Path(__file__).resolve().parent.parent)
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+@functools.cache
+def is_user_file(filename: str) -> bool:
+    """True for what the user wrote, including notebook cells and `python -c`."""
+    if filename.startswith("<"):
+        return not filename.startswith("<frozen")
+    path = os.path.abspath(filename)
+    if any(part in _INSTALLED for part in Path(path).parts):
+        return False
+    return not path.startswith((_OWN_FOLDER + os.sep, *_library_folders()))
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    return tuple(paths[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+@functools.cache
+def shown_path(filename: str) -> str:
+    """Relative to the working directory where it is below it."""
+    relative = filename if filename.startswith("<") else os.path.relpath(filename)
+    return filename if relative.startswith(os.pardir) else relative
+
+
+@functools.lru_cache(maxsize=32)
+def source_of(filename: str) -> str:
+    """Text of a file or a notebook cell; empty where there is none."""
+    return "".join(linecache.getlines(filename))
+
+
+def class_file(kind: type) -> str | None:
+    """The user's file that defines the class, None for anybody else's class."""
+    return module_file(getattr(kind, "__module__", None))
+
+
+def module_file(name: object) -> str | None:
+    """The user's file behind a module name; a program without a file (`python -c`, a notebook) is `<NAME>`."""
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    if module is None:
+        return None
+    filename = vars(module).get("__file__")
+    if not isinstance(filename, str):
+        return f"<{name}>" if name == "__main__" else None
+    return filename if is_user_file(filename) else None
