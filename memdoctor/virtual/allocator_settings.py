@@ -1,6 +1,7 @@
 """The text of PYTORCH_ALLOC_CONF, read as PyTorch reads it, and what it says about sizes.
 
-Rules and limits are those of torch 2.12 (`c10/core/AllocatorConfig.h`); a text that PyTorch refuses is refused here.
+Rules, limits and names are those of torch 2.12 and 2.13 (`c10/core/AllocatorConfig.h`,
+`c10/cuda/CUDAAllocatorConfig.h`); a text that they refuse is refused here.
 Settings that PyTorch takes from the same text but that do not change what is allocated on the card (pinned memory,
 locks) are accepted and forgotten; those that would change it and are not simulated are refused.
 """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from typing import Any
 
 from memdoctor.virtual.allocator_blocks import Block, Segment
 
 
-def snapshot(segments: Iterable[Segment], waiting: Container[Block]) -> list[dict[str, object]]:
+def snapshot(segments: Iterable[Segment], waiting: Container[Block]) -> list[dict[str, Any]]:
     """One dict per segment, by address; an expandable segment appears once for each range of it that has memory."""
     ranges = [mapped for segment in segments for mapped in _mapped_ranges(segment)]
     return [_as_segment(blocks, waiting) for blocks in sorted(ranges, key=lambda blocks: blocks[0].address)]
@@ -25,7 +26,7 @@ def _mapped_ranges(segment: Segment) -> Iterator[list[Block]]:
         yield mapped
 
 
-def _as_segment(blocks: list[Block], waiting: Container[Block]) -> dict[str, object]:
+def _as_segment(blocks: list[Block], waiting: Container[Block]) -> dict[str, Any]:
     segment = blocks[0].segment
     pool = segment.free_blocks.pool
     active = [block for block in blocks if not block.is_free]
@@ -44,7 +45,7 @@ def _as_segment(blocks: list[Block], waiting: Container[Block]) -> dict[str, obj
     }
 
 
-def _as_block(block: Block, waiting: Container[Block]) -> dict[str, object]:
+def _as_block(block: Block, waiting: Container[Block]) -> dict[str, Any]:
     state = "inactive" if block.is_free else "active_pending_free" if block in waiting else "active_allocated"
     return {
         "address": block.address, "size": block.size_bytes, "requested_size": block.requested_bytes, "state": state,
