@@ -8,16 +8,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from memdoctor.virtual.recorder import Operator, Recorder, Rule
 from memdoctor.virtual.values import plausible_number, worth_knowing
-
-if TYPE_CHECKING:
-    from memdoctor.virtual.recorder import Operator, Recorder
-
-    Answer = Callable[[Recorder, Operator, tuple[Any, ...], dict[str, Any]], Any]
 
 aten = torch.ops.aten
 
@@ -221,7 +217,7 @@ def _is_dense(tensor: torch.Tensor) -> bool:
     return True
 
 
-ANSWERS: dict[Any, Answer] = {
+ANSWERS: dict[Any, Rule] = {
     aten._to_copy.default: _to_copy,
     aten.copy_.default: _copy_,
     aten._local_scalar_dense.default: _local_scalar_dense,

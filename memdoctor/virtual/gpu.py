@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,14 +18,19 @@ from memdoctor.foundation.errors import BadInput
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.cards import Card, find_card
+from memdoctor.virtual.answers import ANSWERS
 from memdoctor.virtual.attributes import ATTRIBUTES
+from memdoctor.virtual.autocast import Autocast
+from memdoctor.virtual.composites import composite_kernels
 from memdoctor.virtual.device import META, CardDevice
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.ledger import Ledger, StorageRecord
+from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.placement import PLACEMENT
 from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder
+from memdoctor.virtual.registration import registered
 from memdoctor.virtual.saving import patch_saving
 from memdoctor.virtual.streams import stream_attributes
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
@@ -103,11 +108,13 @@ def virtual_gpu(
     capacity_bytes: int | None = None,
     context_bytes: int | None = None,
     allocator_conf: str = "",
+    cudnn_workspace: Literal["none"] = "none",
 ) -> Iterator[VirtualGPU]:
     """Put a virtual card in place of CUDA.
 
     `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory and
     `context_bytes` what the CUDA context takes of it; `allocator_conf` is read as `PYTORCH_CUDA_ALLOC_CONF` is.
+    `cudnn_workspace="none"`: workspaces that cuDNN chooses at run time are left out; convolutions are a lower bound.
     Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use.
     """
     if _in_use:
@@ -131,11 +138,12 @@ def virtual_gpu(
 @contextlib.contextmanager
 def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
+    rules = {**ANSWERS, **OPERATORS}
     device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
 
     @contextlib.contextmanager
     def both_modes() -> Iterator[None]:
-        with Recorder(gpu._ledger, gpu._known, gpu._reads), device_mode:
+        with Recorder(gpu.card, gpu._ledger, gpu._known, gpu._reads, rules), device_mode:
             yield
 
     _patch_modules(gpu, patches)
@@ -143,7 +151,10 @@ def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     swapping = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with both_modes():
+        with contextlib.ExitStack() as layers:
+            layers.enter_context(Autocast().installed(patches))
+            layers.enter_context(registered(composite_kernels(gpu.card), "AutogradMeta"))
+            layers.enter_context(both_modes())
             yield
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swapping)

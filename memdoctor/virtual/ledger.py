@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -61,6 +61,7 @@ class Ledger:
         self._storages: dict[int, StorageRecord] = {}
         self._lock = threading.Lock()
         self._waiting: list[Block] = []
+        self._held: dict[Hashable, Block] = {}
         self._on_death = self._bury
 
     @property
@@ -127,6 +128,23 @@ class Ledger:
             except AllocatorOutOfMemory as shortage:
                 message = str(shortage)
         raise torch.OutOfMemoryError(message)
+
+    def hold(self, key: Hashable, nbytes: int) -> None:
+        """Take a block that is never given back, once per key: the workspace of a library."""
+        if key not in self._held:
+            self._held[key] = self.malloc(nbytes)
+
+    @contextlib.contextmanager
+    def scratch(self, sizes: Sequence[int]) -> Iterator[None]:
+        """Blocks for the time of an operator, given back in reverse order as C++ destroys its locals."""
+        blocks: list[Block] = []
+        try:
+            for nbytes in sizes:
+                blocks.append(self.malloc(nbytes))
+            yield
+        finally:
+            while blocks:
+                self.free(blocks.pop())
 
     def free(self, block: Block) -> None:
         """Return a block; from inside the allocator (a collection in the middle of `malloc`) it is only noted."""

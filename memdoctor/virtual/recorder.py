@@ -1,25 +1,33 @@
 """Sees every operator that reaches the card, and gives each storage that is born there its block.
 
 The dispatch mode stands below autograd: it also sees backward, and what C++ calls. An operator runs as PyTorch's meta
-kernel unless `answers.py` has a rule for it. Nothing that the collector tracks outlives an operator except one record
-per live storage: more would make the collector run at other moments than without memdoctor.
+kernel unless there is a rule for it (`answers.py`, `operators/`). Nothing that the collector tracks outlives an
+operator except one record per live storage: more would make the collector run at other moments than without memdoctor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import functools
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from memdoctor.virtual import answers, placing
+from memdoctor.virtual import placing
+from memdoctor.virtual.cards import Card
+from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
 from memdoctor.virtual.tracebacks import without_our_frames
 from memdoctor.virtual.values import KnownContents, ReadLog, worth_knowing
 
-Operator = Callable[..., Any]
+Operator = Any
+"""A `torch._ops.OpOverload`."""
+
+
+Rule = Callable[["Recorder", Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
+"""Runs one operator on the card: what it answers, and what it allocates."""
 
 
 class Traits(NamedTuple):
@@ -38,11 +46,15 @@ class Traits(NamedTuple):
 class Recorder(TorchDispatchMode):
     """One per thread; all share the card's ledger."""
 
-    def __init__(self, ledger: Ledger, known: KnownContents, reads: ReadLog) -> None:
+    def __init__(
+        self, card: Card, ledger: Ledger, known: KnownContents, reads: ReadLog, rules: Mapping[Any, Rule]
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.card = card
         self.ledger = ledger
         self.known = known
         self.reads = reads
+        self.rules = rules
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -64,8 +76,13 @@ class Recorder(TorchDispatchMode):
         if self.ledger.has_foreign or self.ledger.births_are_foreign:
             if placing.is_foreign(self.ledger, args, kwargs):
                 return placing.run_foreign(self.ledger, func, args, kwargs)
-        answer = answers.ANSWERS.get(func)
-        return self.run(func, args, kwargs) if answer is None else answer(self, func, args, kwargs)
+        rule = self.rules.get(func)
+        if rule is not None:
+            return rule(self, func, args, kwargs)
+        if _is_composite(func):
+            with self:
+                return func.decompose(*args, **kwargs)
+        return self.run(func, args, kwargs)
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator as PyTorch would and enter what it allocated; host operators pass unchanged."""
@@ -80,6 +97,32 @@ class Recorder(TorchDispatchMode):
         if traits.computes and self.ledger.birth_count > births:
             self._follow_contents(func, args, kwargs, out)
         return out
+
+    def run_unrecorded(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the meta kernel says of shapes and types; its result takes nothing on the card."""
+        placing.concerns_card(func, args, kwargs)
+        return self._result(func, args, kwargs)
+
+    def new(
+        self, shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """An uninitialised tensor of the card, contiguous where no strides are given."""
+        if strides is None:
+            out = torch.empty(shape, dtype=dtype, device=META)
+        else:
+            out = torch.empty_strided(shape, strides, dtype=dtype, device=META)
+        self.admit(out)
+        return out
+
+    def new_like(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """As `torch.empty_like`: the same strides where they are dense, contiguous where not."""
+        out = torch.empty_like(tensor, dtype=dtype)
+        self.admit(out)
+        return out
+
+    def contiguous(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, or a contiguous copy of it on the card."""
+        return tensor if tensor.is_contiguous() else self.new(tensor.shape, tensor.dtype)
 
     def admit(self, out: Any) -> None:
         """Enter the storages of a result that are on the card and not in the ledger yet."""
@@ -104,11 +147,15 @@ class Recorder(TorchDispatchMode):
         if remembered is not None:
             return remembered.make() if isinstance(remembered, Layout) else tuple([one.make() for one in remembered])
         out = placing.run(func, args, kwargs)
-        if is_fresh(out):
+        if self._is_fresh(out):
             _RESULTS[key] = Layout(out)
-        elif type(out) is tuple and all(is_fresh(item) for item in out):
+        elif type(out) is tuple and all(self._is_fresh(item) for item in out):
             _RESULTS[key] = tuple(Layout(item) for item in out)
         return out
+
+    def _is_fresh(self, out: Any) -> bool:
+        """Schemas do not tell: `_unsafe_view` returns its argument's storage as if it were new."""
+        return is_fresh(out) and out.untyped_storage()._cdata not in self.ledger.storages
 
     def _write(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if traits.skippable:
@@ -163,6 +210,13 @@ class Recorder(TorchDispatchMode):
             return
         for item, contents in zip(outputs, host if isinstance(host, (list, tuple)) else (host,)):
             self.known.learn(item, contents)
+
+
+@functools.lru_cache(maxsize=None)
+def _is_composite(func: Any) -> bool:
+    """In inference mode, composite operators arrive whole, and would hide what they consist of."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "Meta")
 
 
 _TRAITS: dict[Operator, Traits] = {}

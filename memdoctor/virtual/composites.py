@@ -1,0 +1,55 @@
+"""Operators that PyTorch puts together differently on CUDA than elsewhere.
+
+Their kernels stand at `AutogradMeta`, above autograd, so that what is saved for backward is what CUDA saves; callers in
+C++ are caught as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.attention import ATTENTION, added_mask, attention_backend
+from memdoctor.virtual.cards import Card
+
+aten = torch.ops.aten
+
+
+def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
+    """Kernels for `AutogradMeta` by operator."""
+    def scaled_dot_product_attention(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0, is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
+    ) -> Any:
+        with torch._C.DisableTorchFunction():
+            backend = attention_backend(card, query, key, attn_mask, dropout_p)
+            mask = added_mask(attn_mask, query.dtype)
+            return ATTENTION[backend](query, key, value, mask, dropout_p, is_causal, scale)
+
+    return {"dropout": _dropout, "linear": _linear, "scaled_dot_product_attention": scaled_dot_product_attention}
+
+
+def _composite(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    """PyTorch's own way to put it together, with the kernels above still in place for its parts."""
+    return operator._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
+
+
+def _dropout(tensor: torch.Tensor, p: float, train: bool) -> torch.Tensor:
+    """Fused on CUDA: a mask of bytes is saved, not one of floats (aten/src/ATen/native/Dropout.cpp)."""
+    with torch._C.DisableTorchFunction():
+        if train and 0 < p < 1 and tensor.numel():
+            out: torch.Tensor = aten.native_dropout(tensor, p, train)[0]
+            return out
+        whole: torch.Tensor = _composite(aten.dropout.default, tensor, p, train)
+        return whole
+
+
+def _linear(tensor: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """With a bias on an input that is not contiguous: the bias is added in place."""
+    with torch._C.DisableTorchFunction():
+        if bias is None or tensor.dim() == 2 or tensor.is_contiguous():
+            out: torch.Tensor = _composite(aten.linear.default, tensor, weight, bias)
+            return out
+        return torch.matmul(tensor, weight.t()).add_(bias)

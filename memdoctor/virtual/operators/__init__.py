@@ -1,0 +1,27 @@
+"""What single CUDA operators allocate, in CUDA's order, around the pure functions of `kernels/`.
+
+A rule gets the operator's arguments below autograd and returns what the operator returns. Outputs are made here, not by
+PyTorch's meta kernels, where those follow the host's choice of layout or order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memdoctor.virtual.operators import (
+    attention, batch_norm, convolution, embedding, foreach, losses, matmul, normalization, reductions, softmax,
+)
+from memdoctor.virtual.recorder import Rule
+
+OPERATORS: dict[Any, Rule] = {
+    **attention.RULES,
+    **batch_norm.RULES,
+    **convolution.RULES,
+    **embedding.RULES,
+    **foreach.RULES,
+    **losses.RULES,
+    **matmul.RULES,
+    **normalization.RULES,
+    **reductions.RULES,
+    **softmax.RULES,
+}

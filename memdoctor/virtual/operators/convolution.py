@@ -1,0 +1,105 @@
+"""Convolution: operands in one memory format, output, and without cuDNN a buffer of columns.
+
+cuDNN's own workspace is chosen at run time and left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.kernels.convolution import unfolded_columns_bytes
+from memdoctor.virtual.operators.matmul import hold_workspace
+from memdoctor.virtual.operators.reductions import play_scratch
+from memdoctor.virtual.recorder import Recorder, Rule
+
+aten = torch.ops.aten
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def _convolution(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`."""
+    tensor, weight = args[:2]
+    if not tensor.is_meta:
+        return recorder.run(func, args, kwargs)
+    layout = _memory_format(tensor, weight)
+    operands = [_in_format(recorder, operand, layout) for operand in (tensor, weight)]
+    shape = recorder.run_unrecorded(func, args, kwargs).shape
+    out = _new(recorder, shape, tensor.dtype, layout)
+    with recorder.ledger.scratch(_columns(tensor, weight, out.shape[2:], args)):
+        _hold_workspace(recorder)
+        del operands
+        return out
+
+
+def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(grad_output, input, weight, bias_sizes, stride, ..., groups, output_mask)`."""
+    grad, tensor, weight, bias_sizes = args[:4]
+    if not grad.is_meta:
+        return recorder.run(func, args, kwargs)
+    layout, mask = _memory_format(tensor, weight), args[-1]
+    operands = [_in_format(recorder, operand, layout) for operand in (grad, tensor, weight)]
+    columns = _columns(tensor, weight, grad.shape[2:], (None, None, None, *args[4:]))
+    grad_input = _new(recorder, tensor.shape, tensor.dtype, layout) if mask[0] else None
+    with recorder.ledger.scratch(columns if mask[0] else []):
+        _hold_workspace(recorder)
+        grad_weight = _new(recorder, weight.shape, weight.dtype, layout) if mask[1] else None
+        with recorder.ledger.scratch([] if mask[0] else columns):
+            pass
+    grad_bias = recorder.new(bias_sizes, grad.dtype) if mask[2] else None
+    if grad_bias is not None:
+        play_scratch(recorder, operands[0], [dim for dim in range(grad.dim()) if dim != 1], grad_bias)
+    return grad_input, grad_weight, grad_bias
+
+
+def _hold_workspace(recorder: Recorder) -> None:
+    """Without cuDNN, convolutions are matrix products."""
+    if not torch.backends.cudnn.enabled:
+        hold_workspace(recorder)
+
+
+def _memory_format(tensor: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
+    """Channels last if input or weight is (`cudnn_conv_suggest_memory_format`, aten/src/ATen/native/ConvUtils.h)."""
+    last = _FORMATS.get(tensor.dim())
+    if last is not None and any(_is_channels_last(operand, last) for operand in (tensor, weight)):
+        return last
+    return torch.contiguous_format
+
+
+def _is_channels_last(tensor: torch.Tensor, last: torch.memory_format) -> bool:
+    """As `suggest_memory_format`: what is contiguous in both ways counts by its strides."""
+    return tensor.is_contiguous(memory_format=last) and not tensor.is_contiguous()
+
+
+def _in_format(recorder: Recorder, tensor: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
+    if tensor.is_contiguous(memory_format=layout):
+        return tensor
+    return _new(recorder, tensor.shape, tensor.dtype, layout)
+
+
+def _new(
+    recorder: Recorder, shape: torch.Size, dtype: torch.dtype, layout: torch.memory_format
+) -> torch.Tensor:
+    out = torch.empty(shape, dtype=dtype, device="meta", memory_format=layout)
+    recorder.admit(out)
+    return out
+
+
+def _columns(
+    tensor: torch.Tensor, weight: torch.Tensor, output: torch.Size, args: tuple[Any, ...]
+) -> list[int]:
+    """Scratch of the path without cuDNN: two dimensions, one group, no dilation."""
+    stride, padding, dilation, transposed, _, groups = args[3:9]
+    is_plain = tensor.dim() == 4 and groups == 1 and not transposed and all(step == 1 for step in dilation)
+    if torch.backends.cudnn.enabled or not is_plain:
+        return []
+    nbytes = unfolded_columns_bytes(
+        tensor.shape[1], weight.shape[2:], stride, padding, output, tensor.element_size())
+    return [nbytes] if nbytes else []
+
+
+RULES: dict[Any, Rule] = {
+    aten.convolution.default: _convolution,
+    aten.convolution_backward.default: _backward,
+}

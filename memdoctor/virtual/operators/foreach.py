@@ -1,0 +1,22 @@
+"""Operators on lists of tensors that need scratch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.kernels.foreach import foreach_norm_scratch
+from memdoctor.virtual.recorder import Recorder, Rule
+
+
+def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensors = args[0]
+    out = recorder.run(func, args, kwargs)
+    if tensors and tensors[0].is_meta:
+        with recorder.ledger.scratch([foreach_norm_scratch([tensor.numel() for tensor in tensors])]):
+            return out
+    return out
+
+
+RULES: dict[Any, Rule] = {torch.ops.aten._foreach_norm.Scalar: _norm}

@@ -1,0 +1,45 @@
+"""Matrix products: output, cuBLAS workspace at a thread's first use, copies of operands that cuBLAS cannot read."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.kernels.matmul import cublas_workspace_bytes, needs_copy
+from memdoctor.virtual.recorder import Recorder, Rule
+
+aten = torch.ops.aten
+
+
+def _product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    out = recorder.run(func, args, kwargs)
+    if out.is_meta:
+        hold_workspace(recorder)
+        matrices = [arg for arg in args if isinstance(arg, torch.Tensor)][-2:]
+        copies = [matrix.nbytes for matrix in matrices if needs_copy(matrix.shape, matrix.stride())]
+        with recorder.ledger.scratch(copies):
+            return out
+    return out
+
+
+def _vector_product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    out = recorder.run(func, args, kwargs)
+    if out.is_meta:
+        hold_workspace(recorder)
+    return out
+
+
+def hold_workspace(recorder: Recorder) -> None:
+    """Per thread and stream; backward runs in autograd's own thread on a card."""
+    in_backward = torch._C._current_graph_task_id() != -1
+    thread = "autograd" if in_backward else threading.get_ident()
+    key = ("cublas", thread, recorder.ledger.stream)
+    recorder.ledger.hold(key, cublas_workspace_bytes(recorder.card.compute_capability))
+
+
+RULES: dict[Any, Rule] = {
+    **{operator.default: _product for operator in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)},
+    **{operator.default: _vector_product for operator in (aten.mv, aten.addmv, aten.dot, aten.vdot)},
+}

@@ -1,0 +1,64 @@
+"""Sums, means and norms: the output, then scratch that thread blocks share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.kernels.reductions import reduction_scratch
+from memdoctor.virtual.recorder import Recorder, Rule
+
+aten = torch.ops.aten
+
+
+def _whole(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    out = recorder.run(func, args, kwargs)
+    play_scratch(recorder, args[0], range(args[0].dim()), out)
+    return out
+
+
+def _along(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, dim, ...)`; no dimension means all."""
+    out = recorder.run(func, args, kwargs)
+    tensor, dims = args[0], args[1] if len(args) > 1 else None
+    play_scratch(recorder, tensor, _dimensions(tensor, dims), out)
+    return out
+
+
+def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, ord, dim, ...)`."""
+    out = recorder.run(func, args, kwargs)
+    tensor, dims = args[0], args[2] if len(args) > 2 else None
+    play_scratch(recorder, tensor, _dimensions(tensor, dims), out)
+    return out
+
+
+def _dimensions(tensor: torch.Tensor, dims: Any) -> Collection[int]:
+    if dims is None or dims == []:
+        return range(tensor.dim())
+    chosen = [dims] if isinstance(dims, int) else dims
+    return {dim % tensor.dim() for dim in chosen} if tensor.dim() else ()
+
+
+def play_scratch(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[int], out: torch.Tensor) -> None:
+    """Take and return the scratch of a reduction; accumulators are float32 for floats, else as wide as the result."""
+    if not tensor.is_meta:
+        return
+    wide = out.dtype if not out.dtype.is_floating_point or out.dtype is torch.float64 else torch.float32
+    scratch = reduction_scratch(
+        tensor.shape, tensor.stride(), frozenset(reduced), accumulator_bytes=wide.itemsize,
+        sm_count=recorder.card.sm_count, threads_per_sm=recorder.card.max_threads_per_sm,
+    )
+    with recorder.ledger.scratch(scratch):
+        pass
+
+
+RULES: dict[Any, Rule] = {
+    aten.sum.default: _whole,
+    aten.mean.default: _whole,
+    aten.sum.dim_IntList: _along,
+    aten.mean.dim: _along,
+    aten.linalg_vector_norm.default: _norm,
+}
