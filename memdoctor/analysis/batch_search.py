@@ -1,14 +1,18 @@
 """The search for the largest batch size that fits; it only asks and is told, and runs nothing itself.
 
-Memory grows along a line with the batch almost always, so two sizes that fit predict the answer and two more trials
-prove it: the answer fits, the next size does not. The first size above one costs no out-of-memory error either: what
-one sample took, fixed cost included, is the most that each further one can take. Where the card is full below what the
-line promised, the line is dropped and the bracket is halved.
+Memory grows along a line with the batch almost always, so a few sizes that fit predict the answer and two more trials
+prove it: the answer fits, the next size does not. The second size costs no out-of-memory error: what one sample took,
+fixed cost included, is the most that each further one can take. Where the card is full below what the line promised,
+the line is dropped and the bracket is halved.
 """
 
 from __future__ import annotations
 
 from memdoctor.foundation.batch_sizes import LARGEST_SIZE
+
+_LEAP = 16
+"""A line is not followed further than this many times the largest size so far: at small sizes the optimizer's own peak
+hides what the batch takes, and promises a size at which even the host may run out of memory making the batch."""
 
 
 class BatchSearch:
@@ -34,7 +38,7 @@ class BatchSearch:
 
     @property
     def predicted(self) -> int | None:
-        """What the first line through two sizes promised; None while there are not two, or while it is flat."""
+        """What the first line that could be believed promised; None before there was one."""
         return None if self._predicted is None else self._predicted * self._multiple_of
 
     def ask(self) -> int | None:
@@ -52,8 +56,8 @@ class BatchSearch:
         if self._predicted is not None and self._predicted < rung <= self._fitting + self._stride:
             self._stride *= 2
         self._peaks[rung] = peak_bytes
-        if self._predicted is None and len(self._peaks) > 1 and (promised := self._promised()) is not None:
-            self._predicted = min(promised, self._last)
+        if self._predicted is None and len(self._peaks) > 1 and self._promised() <= self._believable():
+            self._predicted = self._promised()
 
     @property
     def _fitting(self) -> int:
@@ -64,18 +68,22 @@ class BatchSearch:
             return 1
         if self._failing <= self._last:
             return (self._fitting + self._failing) // 2
-        promised = self._promised() or 2 * self._fitting
+        reach = min(self._promised(), self._believable())
         # Where memory grows in stairs each line promises only a little more; the stride keeps from climbing by ones.
-        return min(max(promised, self._fitting + self._stride), self._last)
+        return min(max(reach, self._fitting + self._stride), self._last)
 
-    def _promised(self) -> int | None:
-        """The last rung below the line through the largest peak and one at half its size or less; None if it is flat.
+    def _promised(self) -> int:
+        """The last rung that fits by the line through the largest peak and one at half its size or less."""
+        small = max((rung for rung in self._peaks if 2 * rung <= self._fitting), default=0)
+        return min(self._last_on_line_from(small), self._last)
 
-        A single peak has the origin for its second point, a line that can only be too steep.
-        """
-        largest = self._fitting
-        small = max((rung for rung in self._peaks if 2 * rung <= largest), default=0)
-        rise_bytes = self._peaks[largest] - self._peaks.get(small, 0)
+    def _believable(self) -> int:
+        """How far a line is followed; one from the origin to its end, because fixed cost only makes it too steep."""
+        return max(_LEAP * self._fitting, self._last_on_line_from(0))
+
+    def _last_on_line_from(self, small: int) -> int:
+        rise_bytes = self._peaks[self._fitting] - self._peaks.get(small, 0)
         if rise_bytes <= 0:
-            return None
-        return largest + (self._room_bytes - self._peaks[largest]) * (largest - small) // rise_bytes
+            return self._last
+        spare_bytes = self._room_bytes - self._peaks[self._fitting]
+        return self._fitting + spare_bytes * (self._fitting - small) // rise_bytes

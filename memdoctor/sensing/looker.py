@@ -7,21 +7,19 @@ apart (5, 10, 20, 40, ...) to count graph nodes, which no counter of a device sh
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.looks import Look
+from memdoctor.sensing.census import Census
 from memdoctor.sensing.edges import forget_types
 from memdoctor.sensing.host import host_heap_bytes
 from memdoctor.sensing.nameless import nameless_roots
-from memdoctor.sensing.owners import MAX_OBJECTS, OwnerSearch
+from memdoctor.sensing.owners import OwnerSearch, undisturbed
 from memdoctor.sensing.recorder import MODEL_CALL
 from memdoctor.sensing.roots import user_files, user_roots
 from memdoctor.sensing.ticks import Ledger, StorageRecord, Ticks
@@ -31,6 +29,7 @@ _WORTHY_TICKS = 4
 _WORTHY_TICKS_IN_EVALUATION = 8
 _RISES = 8
 _FIRST_PROBE = 5
+_MAX_OBJECTS = 5_000_000
 _PROBE_OBJECTS = 200_000
 """About 0.2 s; a probe has no growth that would justify more."""
 _MAX_SURVIVORS = 5_000
@@ -62,6 +61,8 @@ class Looker:
             return
         try:
             watch = self._units.get(unit) or self._begin(unit)
+            if isinstance(self._ledger, Census):  # a card's ledger is always up to date
+                self._ledger.update(is_check=watch.is_check_next)
             watch.ticks.mark(self._ledger.birth_count, step)
             if watch.is_due(self._ledger, may_rest=time.monotonic() < self._rest_until):
                 self._look(watch, step, unit)
@@ -72,7 +73,7 @@ class Looker:
     def finish(self, step: int) -> None:
         """The run is over; says what the searches had to leave out."""
         if self._incomplete:
-            self._skip(Skipped("part of the heap", f"it has more objects than a search may visit ({MAX_OBJECTS:,})"))
+            self._skip(Skipped("part of the heap", f"it has more objects than a search may visit ({_MAX_OBJECTS:,})"))
 
     def _begin(self, unit: str) -> _Watch:
         trains = unit != MODEL_CALL or (not self._units and torch.is_grad_enabled())
@@ -82,7 +83,7 @@ class Looker:
     def _look(self, watch: _Watch, step: int, unit: str) -> None:
         began = time.thread_time()
         self._deep_seconds = 0.0
-        with _undisturbed():
+        with undisturbed():
             look = self._search(watch, step, unit)
         forget_types()
         watch.note(look)
@@ -97,10 +98,10 @@ class Looker:
         survivors = [(key, record) for key, record in young if ticks.is_survivor(record.birth)][:_MAX_SURVIVORS]
         newest = _largest([(key, record) for key, record in young if ticks.of(record.birth) >= ticks.last - 1])
         records = self._ledger.storages
+        wanted = {key: record.birth for key, record in [*survivors, *newest]}
         search = OwnerSearch(
-            {key: record.birth for key, record in [*survivors, *newest]},
-            lambda key: key in records and ticks.is_early(records[key].birth),
-            max_objects=MAX_OBJECTS if survivors else _PROBE_OBJECTS,
+            lambda tensor, storage: wanted.get(storage._cdata),
+            max_objects=_MAX_OBJECTS if survivors else _PROBE_OBJECTS,
         )
         search.search(user_roots())
         self._search_deeper(search, {record.birth for _, record in survivors}, ticks)
@@ -110,7 +111,7 @@ class Looker:
             unit=unit,
             survivors=tuple(ticks.survivor(record) for _, record in reversed(survivors)),
             newest=tuple(ticks.survivor(record) for _, record in newest),
-            paths=search.paths(),
+            paths=search.paths(lambda key: key in records and ticks.is_early(records[key].birth)),
             died=watch.died(),
             live_bytes=sum(record.block_bytes for record in list(records.values())),
             host_bytes=host_heap_bytes(),
@@ -120,7 +121,7 @@ class Looker:
         )
 
     def _search_deeper(self, search: OwnerSearch, survivors: set[int], ticks: Ticks) -> None:
-        unclaimed = {ticks.of(birth) for birth in search.unclaimed & survivors}
+        unclaimed = {ticks.of(birth) for birth in survivors - set(search.claimed)}
         if len(unclaimed) >= _WORTHY_TICKS and self._deep_searches < _DEEP_SEARCHES:
             began = time.thread_time()
             self._deep_searches += 1
@@ -141,6 +142,11 @@ class _Watch:
         self._next_probe = _FIRST_PROBE
         self._claimed: dict[int, int] = {}
         self._rechecked = False
+
+    @property
+    def is_check_next(self) -> bool:
+        """True if the tick about to be marked reads the young storages."""
+        return self.ticks.last + 1 >= self._next_check
 
     def is_due(self, ledger: Ledger, *, may_rest: bool) -> bool:
         """True if this tick should search. Reads the young storages, at each tick first and at every 16th part later.
@@ -201,16 +207,3 @@ class _Watch:
 
 def _largest(storages: list[tuple[int, StorageRecord]]) -> list[tuple[int, StorageRecord]]:
     return sorted(storages, key=lambda item: -item[1].block_bytes)[:_NEWEST]
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No collection, no mode and no `__torch_function__` of the user's: looking must not run his code."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            yield
-    finally:
-        if collects:
-            gc.enable()

@@ -6,13 +6,16 @@ for referrers scans the whole heap once per level. Must be called with the user'
 
 from __future__ import annotations
 
+import gc
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from memdoctor.foundation.looks import OwnerPath, Piece
 from memdoctor.sensing.edges import LEAVES, Step, edges, is_tensor
@@ -20,7 +23,6 @@ from memdoctor.sensing.graphs import GraphWalk
 from memdoctor.sensing.roots import Root
 from memdoctor.sensing.user_code import class_file, shown_path
 
-MAX_OBJECTS = 5_000_000
 _MAX_DEPTH = 64
 """Deeper objects, as in a linked list, count as held by the one at this depth."""
 
@@ -45,11 +47,10 @@ class OwnerSearch:
     """
 
     def __init__(
-        self, wanted: Mapping[int, int], is_old: Callable[[int], bool], *, max_objects: int = MAX_OBJECTS
+        self, birth_of: Callable[[torch.Tensor, torch.UntypedStorage], int | None], *, max_objects: int
     ) -> None:
-        """`wanted` maps storage keys to births; `is_old` tells the storage keys of early parameters."""
-        self._wanted = wanted
-        self._is_old = is_old
+        """`birth_of` is asked for every tensor: the number of its storage, or None if it is not wanted."""
+        self._birth_of = birth_of
         self._max_objects = max_objects
         self._graphs = GraphWalk()
         self._seen: set[int] = set()
@@ -73,9 +74,9 @@ class OwnerSearch:
         return self._seen
 
     @property
-    def unclaimed(self) -> set[int]:
-        """Births that no root has reached so far."""
-        return set(self._wanted.values()) - self._claimed.keys()
+    def claimed(self) -> Collection[int]:
+        """Births that some root has reached."""
+        return self._claimed.keys()
 
     def search(self, roots: Iterable[Root]) -> None:
         """Let each root claim what it reaches and nobody has claimed before."""
@@ -88,9 +89,9 @@ class OwnerSearch:
                     break
                 self._expand(index)
 
-    def paths(self) -> tuple[OwnerPath, ...]:
-        """All tensors that hold something wanted or a graph."""
-        paths = [self._path(index, claim) for index, claim in self._claims.items()]
+    def paths(self, is_old: Callable[[int], bool]) -> tuple[OwnerPath, ...]:
+        """All tensors that hold something wanted or a graph; `is_old` tells the storage keys of early parameters."""
+        paths = [self._path(index, claim, is_old) for index, claim in self._claims.items()]
         shells = (path for path in paths if not path.storages)
         return (*(path for path in paths if path.storages), *_without_indices(shells))
 
@@ -142,7 +143,7 @@ class OwnerSearch:
 
     def _claim_storage(self, tensor: torch.Tensor, claim: _Claim, *, through_graph: bool) -> None:
         storage = _storage(tensor)
-        birth = self._wanted.get(storage._cdata) if storage is not None else None
+        birth = self._birth_of(tensor, storage) if storage is not None else None
         if storage is None or birth is None or self._root is None:
             return
         if birth in self._claimed:
@@ -159,7 +160,7 @@ class OwnerSearch:
     def _meet_again(self, value: object) -> None:
         if is_tensor(value):
             storage = _storage(value)
-            birth = self._wanted.get(storage._cdata) if storage is not None else None
+            birth = self._birth_of(value, storage) if storage is not None else None
             if birth in self._claimed:
                 self._note_second_holder(birth)
 
@@ -168,13 +169,13 @@ class OwnerSearch:
         if self._root is not None and self._root is not first and self._root.carried:
             claim.also_held_by = claim.also_held_by or self._root.piece.text
 
-    def _path(self, index: int, claim: _Claim) -> OwnerPath:
+    def _path(self, index: int, claim: _Claim, is_old: Callable[[int], bool]) -> OwnerPath:
         chain = [index]
         while self._parents[chain[-1]] >= 0:
             chain.append(self._parents[chain[-1]])
         chain.reverse()
         root = self._roots[chain[0]]
-        steps = [self._piece(each) for each in chain[1:]]
+        steps = [self._piece(each, is_old) for each in chain[1:]]
         return OwnerPath(
             pieces=(root.piece, *steps),
             storages=tuple(claim.storages),
@@ -187,11 +188,11 @@ class OwnerSearch:
             also_held_by=claim.also_held_by,
         )
 
-    def _piece(self, index: int) -> Piece:
+    def _piece(self, index: int, is_old: Callable[[int], bool]) -> Piece:
         kind, text = self._steps[index]
         owner = self._objects[self._parents[index]]
         if kind == "moment":
-            return Piece("moment" if self._is_old(int(text)) else "key", "*")
+            return Piece("moment" if is_old(int(text)) else "key", "*")
         return _described(kind, text, owner)
 
 
@@ -233,3 +234,16 @@ def _code(owner: Any) -> CodeType:
     names = ("__code__", "f_code", "gi_code", "cr_code", "ag_code")
     code: CodeType = next(getattr(function, name) for name in names if hasattr(function, name))
     return code
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No collection, no mode and no `__torch_function__` of the user's: looking must not run his code."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            yield
+    finally:
+        if collects:
+            gc.enable()
