@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from memdoctor.foundation.errors import BadInput
+from memdoctor.foundation.errors import BadInput, MemdoctorError
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def load(function: UserFunction) -> Callable[..., Any]:
     """
     try:
         module = importlib.import_module(function.source) if function.is_module else _import_file(function.source)
+    except MemdoctorError:
+        raise
     except (Exception, SystemExit) as error:
         next_step = 'Correct it, or put what only a program run needs under `if __name__ == "__main__":`.'
         raise BadInput(f"{function.source} cannot be imported: {describe(error)}.", next_step) from error
@@ -81,8 +83,8 @@ def load(function: UserFunction) -> Callable[..., Any]:
 
 
 def describe(error: BaseException) -> str:
-    """`ValueError: batch too small`, on one line."""
-    text = " ".join(str(error).split())
+    """`ValueError: batch too small`, on one line and to be followed by a full stop."""
+    text = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

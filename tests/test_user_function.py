@@ -97,6 +97,18 @@ def test_what_cannot_be_loaded_is_refused(text: str, says: str, next_step: str, 
     assert next_step in refused.value.next_step
 
 
+def test_a_sentence_of_memdoctor_is_passed_on(tmp_path: Path) -> None:
+    """A file that uses memdoctor wrongly is told about that, not about its import."""
+    path = written(tmp_path, "import memdoctor\n@memdoctor.auto_batch_size(start=0)\ndef make_step(n): ...")
+    with pytest.raises(BadInput, match="^a batch size cannot start at 0"):
+        user_function.load(user_function.named(f"{path}:make_step"))
+
+
+def test_an_error_in_words() -> None:
+    assert user_function.describe(ValueError("too\n  small.")) == "ValueError: too small"
+    assert user_function.describe(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
 def test_a_function_of_a_module_is_found_by_its_name() -> None:
     name = user_function.of(collections.namedtuple)
     assert name == UserFunction("collections", "namedtuple", is_module=True)
