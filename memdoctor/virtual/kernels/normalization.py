@@ -6,7 +6,7 @@ from memdoctor.virtual.kernels.reductions import reduction_scratch
 
 
 def layer_norm_backward_scratch(
-    rows: int, width: int, element_bytes: int, *, sm_count: int, threads_per_sm: int
+    rows: int, width: int, *, sm_count: int, threads_per_sm: int
 ) -> tuple[int, list[int]]:
     """Rows of the partial weight and bias gradients, and the scratch of the sum over them; (0, []) where not needed.
 

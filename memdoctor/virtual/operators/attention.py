@@ -58,9 +58,10 @@ def _cudnn(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[st
 
 
 def _cudnn_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    grad, query, key, value = args[:4]
+    grad, query, key, value, out = args[:5]
     batch, heads, queries, size = query.shape
     gradients = tuple(recorder.new_like(tensor) for tensor in (query, key, value))
+    grad = grad if grad.stride() == out.stride() else recorder.new_like(out)
     with recorder.ledger.scratch(attention.cudnn_backward_scratch(batch, heads, queries, size)):
         return gradients
 

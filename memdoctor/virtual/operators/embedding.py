@@ -25,6 +25,7 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
     grad, indices, rows = args[:3]
     if not grad.is_meta:
         return recorder.run(func, args, kwargs)
+    grad = recorder.contiguous(grad)
     width = grad.shape[-1]
     held = embedding_backward_held(indices.numel(), rows, width, sm_count=recorder.card.sm_count)
     if not held:

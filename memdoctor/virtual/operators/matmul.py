@@ -1,4 +1,4 @@
-"""Matrix products: output, cuBLAS workspace at a thread's first use, copies of operands that cuBLAS cannot read."""
+"""Matrix products: output, copies of operands that cuBLAS cannot read, its workspace at a thread's first use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ aten = torch.ops.aten
 def _product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = recorder.run(func, args, kwargs)
     if out.is_meta:
-        hold_workspace(recorder)
         matrices = [arg for arg in args if isinstance(arg, torch.Tensor)][-2:]
         copies = [matrix.nbytes for matrix in matrices if needs_copy(matrix.shape, matrix.stride())]
         with recorder.ledger.scratch(copies):
-            return out
+            hold_workspace(recorder)
     return out
 
 

@@ -30,31 +30,35 @@ def _layer_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], k
     grad, tensor, normalized, _, _, weight, bias, mask = args
     if not grad.is_meta:
         return recorder.run(func, args, kwargs)
-    copies = [recorder.contiguous(operand) for operand in (grad, tensor)]
-    width = math.prod(normalized)
+    source = recorder.contiguous(tensor)
     out = recorder.new(tensor.shape, tensor.dtype) if mask[0] else None
-    grad_weight = recorder.new(weight.shape, weight.dtype) if mask[1] and weight is not None else None
-    grad_bias = recorder.new(bias.shape, bias.dtype) if mask[2] and bias is not None else None
-    _play_partials(recorder, tensor.numel() // max(1, width), width, grad_weight, grad_bias)
-    del copies
-    return out, grad_weight, grad_bias
+    wanted = [like for like, is_wanted in zip((weight, bias), mask[1:]) if is_wanted and like is not None]
+    gradients = [recorder.new(like.shape, like.dtype) for like in wanted]
+    grad = recorder.contiguous(grad)
+    width = math.prod(normalized)
+    gradients = _summed(recorder, gradients, tensor.numel() // max(1, width), width)
+    del source, grad
+    present = iter(gradients)
+    return out, *(
+        next(present) if is_wanted and like is not None else None
+        for like, is_wanted in zip((weight, bias), mask[1:])
+    )
 
 
-def _play_partials(
-    recorder: Recorder, rows: int, width: int, grad_weight: torch.Tensor | None, grad_bias: torch.Tensor | None
-) -> None:
-    gradients = [gradient for gradient in (grad_weight, grad_bias) if gradient is not None]
-    if not gradients:
-        return
-    element_bytes = gradients[0].element_size()
+def _summed(
+    recorder: Recorder, gradients: list[torch.Tensor], rows: int, width: int
+) -> list[torch.Tensor]:
+    """Many rows: the sum over partial gradients is a new tensor, and takes the place of the one made before."""
     partial_rows, scratch = layer_norm_backward_scratch(
-        rows, width, element_bytes, sm_count=recorder.card.sm_count, threads_per_sm=recorder.card.max_threads_per_sm)
+        rows, width, sm_count=recorder.card.sm_count, threads_per_sm=recorder.card.max_threads_per_sm)
     if not partial_rows:
-        return
-    with recorder.ledger.scratch([partial_rows * width * element_bytes] * len(gradients)):
-        for _ in gradients:
-            with recorder.ledger.scratch([width * element_bytes, *scratch]):
+        return gradients
+    with recorder.ledger.scratch([partial_rows * width * gradient.element_size() for gradient in gradients]):
+        for index, gradient in enumerate(gradients):
+            gradients[index] = recorder.new(gradient.shape, gradient.dtype)
+            with recorder.ledger.scratch(scratch):
                 pass
+    return gradients
 
 
 RULES: dict[Any, Rule] = {
