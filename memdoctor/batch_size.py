@@ -44,7 +44,8 @@ def find_batch_size(
     one whole training step; as text it is `train.py:make_step`. Each size is tried in a fresh process, so the function
     must stand at the top level of a file, and a file that calls `find_batch_size` itself must do so under
     `if __name__ == "__main__":`. `card` is a name of the catalogue or a size such as `24GiB`, tried on the virtual
-    GPU; without it the real card is used. `on_trial` is called after each trial.
+    GPU; without it the real card is used. `time_limit_seconds` is for one trial, the start of its process included;
+    `on_trial` is called after each.
 
     Raises `BadInput` if the function cannot be used, or fails with anything but a full card.
     """
