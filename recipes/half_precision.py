@@ -27,22 +27,23 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), *hidden, nn.Linear(WIDTH, 10))
 
 
-def storage_bytes(tensors: list[torch.Tensor]) -> dict[int, int]:
-    """Each memory block once, however many of the tensors share it."""
-    return {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
-
-
 def forward_bytes(images: torch.Tensor, weights: torch.dtype, autocast: bool) -> tuple[int, int]:
     """Bytes of the weights, and what one forward pass saves for backward besides them."""
     model = network().to(images.device, weights)
-    saved: list[torch.Tensor] = []
+    saved: dict[int, int] = {}
+
+    def remember(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage._cdata] = storage.nbytes()  # once, however many layers save it
+        return tensor.detach()  # a layer's own output, kept by its graph, would be a cycle
+
     precision = torch.autocast(images.device.type, torch.bfloat16) if autocast else nullcontext()
-    with precision, saved_tensors_hooks(saved.append, lambda _: None):
-        model(images.to(weights))
-    weight_storages = storage_bytes(list(model.parameters()))
-    saved_storages = storage_bytes(saved)
-    besides = saved_storages.keys() - weight_storages.keys()
-    return sum(weight_storages.values()), sum(saved_storages[storage] for storage in besides)
+    with precision, saved_tensors_hooks(remember, lambda tensor: tensor):
+        scores = model(images.to(weights))
+    for parameter in model.parameters():
+        saved.pop(parameter.untyped_storage()._cdata, None)
+    del scores  # until here it kept the graph, and so each storage its address
+    return sum(parameter.nbytes for parameter in model.parameters()), sum(saved.values())
 
 
 def main() -> None:
