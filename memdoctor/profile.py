@@ -72,8 +72,7 @@ class Profile:
 
     def _close_at_exit(self) -> None:
         """A loop over `track` that raised is never told; the interpreter still knows why it ends."""
-        error = getattr(sys, "last_value", None)
-        self.__exit__(type(error), error, None)
+        self.__exit__(None, getattr(sys, "last_value", None), None)
         show(self.report)
 
     def step(self) -> None:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-import torch
-
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.runs import RunReport
 from memdoctor.profile import Profile
+from memdoctor.sensing.allocator import has_card
 from memdoctor.virtual.gpu import virtual_gpu
+from memdoctor.virtual.tracebacks import without_our_frames
 
 DEFAULT_CARD = "a100-40gb"
 NO_CARD = "none"
@@ -40,7 +40,7 @@ def choose_card(asked: str | None) -> str:
     """The card that was asked for, else `none` where there is a real one, else the default."""
     if asked is not None:
         return asked
-    return NO_CARD if torch.cuda.is_available() else DEFAULT_CARD
+    return NO_CARD if has_card() else DEFAULT_CARD
 
 
 def run(script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None) -> Outcome:
@@ -49,18 +49,18 @@ def run(script: str, arguments: Sequence[str], *, module: bool, card: str, outpu
     Raises `BadInput` if there is nothing to run, if the card is unknown, or if `output` cannot be written; whatever
     the script raises is part of the outcome.
     """
-    start = _module_starter(script) if module else _script_starter(script)
     prof = Profile(output=output, program=shlex.join([script, *arguments]))
     error: BaseException | None = None
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_as_main(script, arguments, first_path=os.getcwd() if module else _folder(script)))
+        start = _module_starter(script) if module else _script_starter(script)
         if card != NO_CARD:
             stack.enter_context(virtual_gpu(card))
-        stack.enter_context(_as_main(script, arguments, first_path=os.getcwd() if module else _folder(script)))
         try:
             with prof:
                 start()
         except BaseException as raised:  # SystemExit and KeyboardInterrupt too: the report comes first
-            error = raised.with_traceback(_from_the_script_on(raised.__traceback__))
+            error = without_our_frames(raised.with_traceback(_from_the_script_on(raised.__traceback__)))
     return Outcome(prof.report, error)
 
 

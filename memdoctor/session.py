@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from memdoctor.analysis.diagnosis import conclude, diagnose
 from memdoctor.analysis.messages import is_out_of_memory
 from memdoctor.foundation.findings import Skipped
@@ -18,7 +16,7 @@ from memdoctor.foundation.readings import DeviceReading, MemoryReading
 from memdoctor.foundation.recording import Recording
 from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, RunEnd, RunHeader, RunReport
 from memdoctor.report import source_of
-from memdoctor.sensing.allocator import Allocator, Counters, CudaAllocator, HostAllocator, PeakKeeper
+from memdoctor.sensing.allocator import Allocator, Counters, HostAllocator, PeakKeeper, cuda_in_use
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
@@ -142,8 +140,9 @@ def _device_in_use() -> tuple[Allocator, Ledger]:
     gpu = current_gpu()
     if gpu is not None and gpu.birth_count:
         return _VirtualAllocator(gpu), gpu
-    if torch.cuda.is_initialized():
-        return CudaAllocator(torch.cuda.current_device()), Census("cuda")
+    card = cuda_in_use()
+    if card is not None:
+        return card, Census("cuda")
     return HostAllocator(), Census("cpu")
 
 

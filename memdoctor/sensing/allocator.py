@@ -67,6 +67,18 @@ class CudaAllocator:
         return utilization_percent(self._nvml_index)
 
 
+def has_card() -> bool:
+    """Whether PyTorch could use a real card; creates no context to find out."""
+    return torch.cuda.is_available()
+
+
+def cuda_in_use() -> CudaAllocator | None:
+    """The current card of a program that has initialised CUDA; None for any other, and nothing is initialised."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # untyped in torch
+        return None
+    return CudaAllocator(torch.cuda.current_device())
+
+
 class HostAllocator:
     """A program without a card. PyTorch keeps no counters for the host; a walk of the heap sees its tensors."""
 
