@@ -169,8 +169,6 @@ def _decode(data: bytes) -> str:
 
 
 def _check(source: Source, rules: Iterable[Rule]) -> list[Finding]:
-    if not source.uses_torch:
-        return []
     return [finding for rule in rules for finding in rule.check(source) if not _is_ignored(source, finding)]
 
 

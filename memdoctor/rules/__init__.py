@@ -5,7 +5,14 @@ from __future__ import annotations
 import difflib
 
 from memdoctor.foundation.errors import UnknownRule
-from memdoctor.rules import loss_kept_with_graph
+from memdoctor.rules import (
+    empty_cache_in_loop,
+    eval_without_no_grad,
+    load_without_map_location,
+    loss_kept_with_graph,
+    output_kept_with_graph,
+    retry_inside_except,
+)
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
 
@@ -13,6 +20,11 @@ __all__ = ["ALL_RULES", "Rule", "Source", "find_rule"]
 
 ALL_RULES: tuple[Rule, ...] = (
     loss_kept_with_graph.RULE,
+    output_kept_with_graph.RULE,
+    retry_inside_except.RULE,
+    eval_without_no_grad.RULE,
+    load_without_map_location.RULE,
+    empty_cache_in_loop.RULE,
 )
 
 

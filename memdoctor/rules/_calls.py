@@ -6,15 +6,17 @@ import ast
 from typing import TYPE_CHECKING
 
 from memdoctor.rules import _summaries
+from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Backward, Forward, LocalCall
 from memdoctor.rules._names import last_name, path_of, root_of, targets_of
-from memdoctor.rules._scopes import Scope, switches_grad_off
+from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
     CARRYING_BUILTINS,
     CARRYING_METHODS,
     CUTTING_BUILTINS,
     CUTTING_FUNCTIONS,
     CUTTING_METHODS,
+    FRAMEWORK_STEPS,
     GRAD_SWITCH_NAME,
     LOSS_FUNCTIONS,
     NUMBER_PACKAGES,
@@ -90,6 +92,7 @@ def _torch(here: Expressions, node: ast.Call, name: str, last: str, inputs: list
     if last[:1].isupper() or name.startswith(_TOOL_PACKAGES):
         return here.opaque(inputs)
     if last == "grad":
+        _backward(here, node, inputs[:1])
         return here.opaque(inputs)
     result = here.computed(inputs)
     return _pair(here, result) if last in PAIR_METHODS and len(node.args) > 1 else result
@@ -118,7 +121,7 @@ def _method(
         return _forward(here, node, inputs)
     if is_criterion(name):
         return here.computed([receiver, *inputs], Role.LOSS) if inputs else here.opaque([receiver])
-    _change(here, function, name)
+    _change(here, node, function, name)
     if name in CARRYING_METHODS:
         result = here.computed([receiver, *inputs])
         return _pair(here, result) if name in PAIR_METHODS and (node.args or node.keywords) else result
@@ -137,14 +140,24 @@ def _backward(here: Expressions, node: ast.Call, operands: list[Value]) -> None:
     here.flow.backwards.append(Backward(node, operands, here.loops))
 
 
-def _change(here: Expressions, function: ast.Attribute, name: str) -> None:
+def _change(here: Expressions, node: ast.Call, function: ast.Attribute, name: str) -> None:
     path = path_of(function.value)
     if path is None:
         return
+    if name in ("eval", "train"):
+        _set_mode(here, node, path, name)
     if name in _EMPTIERS:
         here.store(path, cut())
     elif name in _LIMITERS:
         here.flow.capped.add(path)
+
+
+def _set_mode(here: Expressions, node: ast.Call, path: str, name: str) -> None:
+    argument = node.args[0] if node.args else None
+    if name == "eval" and argument is None:
+        here.mode, here.mode_of = True, path
+    elif name == "train" and (argument is None or isinstance(argument, ast.Constant)):
+        here.mode, here.mode_of = isinstance(argument, ast.Constant) and argument.value is False, path
 
 
 def _function(here: Expressions, node: ast.Call, arguments: list[Value], inputs: list[Value]) -> Value:
@@ -171,8 +184,10 @@ def _collected(here: Expressions, inputs: list[Value]) -> Value:
 
 
 def _forward(here: Expressions, node: ast.Call, inputs: list[Value]) -> Value:
-    value = here.source_value(node, Role.OUTPUT, inputs)
-    here.flow.forwards.append(Forward(node, value, here.loops, here.grad_off))
+    is_step = last_name(node.func) in FRAMEWORK_STEPS  # runs the model, and may return anything
+    value = here.opaque(inputs) if is_step else here.source_value(node, Role.OUTPUT, inputs)
+    same = (path_of(node.func) or "").startswith(here.mode_of) if here.mode_of else False
+    here.flow.forwards.append(Forward(node, value, here.loops, here.grad_off, here.mode, same))
     return value
 
 

@@ -28,6 +28,10 @@ class Expressions:
         self.table: dict[str, Value] = {}
         self.loops: tuple[Loop, ...] = ()
         self.grad_off = False
+        self.mode: bool | None = None
+        """True after `.eval()`, False after `.train()`."""
+        self.mode_of = ""
+        """The path of the model that was called on."""
 
     def evaluate(self, node: ast.AST) -> Value:
         """The value of an expression; calls in it are recorded."""

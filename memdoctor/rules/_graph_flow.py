@@ -51,6 +51,10 @@ class Forward:
     value: Value
     loops: tuple[Loop, ...]
     grad_off: bool
+    evaluates: bool | None
+    """True after `.eval()`, False after `.train()`, None if neither was called before."""
+    of_same_model: bool
+    """That call was on the very model."""
 
 
 @dataclass(eq=False)

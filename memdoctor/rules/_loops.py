@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from memdoctor.rules._names import identifiers, last_name
 
 _DATA_WORDS = re.compile(
-    r"\w*(loader|dataset|batches|minibatch|epoch|iterator|dataiter|dset)\w*|\w*_iter|\w*_dl|data|dl|batch|episodes"
+    r"\w*(loader|dataset|batches|minibatch|epoch|iterator|dataiter|dset)\w*|\w*_iters?|\w*_dl|data|dl|batch|episodes"
     r"|(train|valid?|test|dev)\w*_(set|data)|trainset|testset"
     r"|num_?iter\w*|iters|n_?iters?|max_?steps|num_?steps|n_steps|steps|iterations",
     re.IGNORECASE,

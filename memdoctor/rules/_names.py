@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 
@@ -58,6 +59,11 @@ def identifiers(node: ast.AST) -> Iterator[str]:
             yield part.attr
 
 
+def words(name: str) -> set[str]:
+    """`train_lossG1` to {train, loss, g1}: what a name is made of."""
+    return {part.lower().rstrip("0123456789") for part in re.findall(r"[A-Za-z][a-z0-9]*|[A-Z0-9]+(?![a-z])", name)}
+
+
 def targets_of(node: ast.AST) -> Iterator[ast.AST]:
     """The places one assignment target stores to; tuples and stars are opened."""
     if isinstance(node, (ast.Tuple, ast.List)):
@@ -73,7 +79,7 @@ class Imports:
     """What the imported names of one file stand for: `F.mse_loss` is `torch.nn.functional.mse_loss`."""
 
     def __init__(self, statements: list[ast.Import | ast.ImportFrom]) -> None:
-        self.names: dict[str, str] = {}
+        self.names: dict[str, str] = {"torch": "torch"}  # it may also come in through `from x import *`
         for statement in statements:
             self._add(statement)
 
@@ -96,5 +102,5 @@ class Imports:
         return ".".join([self.names[node.id], *reversed(attributes)])
 
     def packages(self) -> set[str]:
-        """The top-level packages that are imported."""
+        """The top-level packages that are imported, and `torch`."""
         return {name.lstrip(".").split(".")[0] for name in self.names.values()}

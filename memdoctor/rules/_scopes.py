@@ -1,4 +1,4 @@
-"""The functions and classes of one file, and what their surroundings say about gradients."""
+"""The functions and classes of one file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from memdoctor.rules._names import identifiers, last_name
-from memdoctor.rules._torch_names import GRAD_OFF_NAME, GRAD_SWITCH_NAME
+from memdoctor.rules._names import last_name
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MODULE_BASES = re.compile(r"Module|\w*(Net|Model|Loss|Layer|Block|Encoder|Decoder)\w*")
 _FRAMEWORK_BASES = re.compile(
-    r"\w*(Lightning|Trainer|NeuralNet|Task|Hook|Callback|Metric|Learner|Algorithm|Strategy)\w*"
+    r"(HF|Seq2Seq|SFT)?Trainer|\w*(Lightning|NeuralNet|Task|Hook|Callback|Metric|Learner|Algorithm|Strategy)\w*"
 )
 
 
@@ -82,25 +81,3 @@ class Scope:
             yield node
             if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
                 waiting.extend(ast.iter_child_nodes(node))
-
-
-def switches_grad_off(node: ast.AST) -> bool:
-    """`torch.no_grad()`, `inference_mode`, a wrapper with such a name, or `set_grad_enabled` of anything but True."""
-    if isinstance(node, ast.Call) and last_name(node.func) == GRAD_SWITCH_NAME:
-        argument = node.args[0] if node.args else None
-        return not (isinstance(argument, ast.Constant) and argument.value is True)
-    return any(GRAD_OFF_NAME.search(name) for name in identifiers(node))
-
-
-def has_grad_off_decorator(scope: Scope, module: Scope) -> bool:
-    """A decorator switches gradients off, itself or in its body in this file."""
-    if isinstance(scope.node, ast.Module):
-        return False
-    return any(_decorates_grad_off(decorator, module) for decorator in scope.node.decorator_list)
-
-
-def _decorates_grad_off(decorator: ast.AST, module: Scope) -> bool:
-    if switches_grad_off(decorator):
-        return True
-    wrapper = module.functions.get(last_name(decorator.func if isinstance(decorator, ast.Call) else decorator))
-    return wrapper is not None and any(GRAD_OFF_NAME.search(name) for name in identifiers(wrapper.node))

@@ -11,14 +11,16 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 
-from memdoctor.rules import _statements
+from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
-from memdoctor.rules._names import Imports, last_name, path_of, targets_of
-from memdoctor.rules._scopes import Class, Scope, has_grad_off_decorator
+from memdoctor.rules._names import Imports, last_name, path_of, root_of, targets_of
+from memdoctor.rules._scopes import Class, Scope
 from memdoctor.rules._torch_names import (
     BUILDER_NAME,
     FOREIGN_FRAMEWORKS,
+    MODEL_METHOD_NAME,
     MODEL_NAME,
     MODULE_METHODS,
     is_criterion,
@@ -42,6 +44,7 @@ class Source:
         self.classes: dict[str, Class] = {}
         self.calls: dict[str, list[tuple[ast.Call, Scope]]] = defaultdict(list)
         self.parents: dict[ast.AST, ast.AST] = {}
+        self.tries: list[ast.Try] = []
         self.model_paths: set[str] = set()
         self._defined: set[str] = set()
         self._instances: dict[str, Class] = {}
@@ -66,6 +69,8 @@ class Source:
                 imports.append(node)
             elif isinstance(node, ast.Call):
                 self._add_call(node, inside)
+            elif isinstance(node, ast.Try):
+                self.tries.append(node)
             waiting.extend((child, node, inside, holder) for child in ast.iter_child_nodes(node))
 
     def _add_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: Scope, owner: Class | None) -> Scope:
@@ -101,11 +106,6 @@ class Source:
                     yield path_of(place) or ""
 
     @property
-    def uses_torch(self) -> bool:
-        """It imports PyTorch, or a package with torch in its name."""
-        return any("torch" in package for package in self.imports.packages())
-
-    @property
     def is_mixed(self) -> bool:
         """Another framework is imported beside it: a name like `model` then says nothing."""
         return bool(self.imports.packages() & FOREIGN_FRAMEWORKS)
@@ -115,15 +115,17 @@ class Source:
         path = path_of(callee)
         if path is None:
             return False
-        if path.endswith((".module", ".forward")):
-            path = path.rsplit(".", 1)[0]
-        name = re.split(r"[.\[]", path.split("[", 1)[0])[-1]
-        if self.is_class(name) or BUILDER_NAME.match(name) or is_criterion(name):
+        path = path.removesuffix(".module").removesuffix(".forward")
+        name = path.split("[", 1)[0].rsplit(".", 1)[-1] if path.endswith("]") else path.rsplit(".", 1)[-1]
+        if self.is_class(name) or BUILDER_NAME.match(name) or is_criterion(name) or path in self._defined:
             return False
-        if path in self.model_paths or self._is_module_instance(path):
-            return path not in self._defined
-        is_free = name not in self._defined and name not in self.imports.names
-        return is_free and not self.is_mixed and bool(MODEL_NAME.fullmatch(name))
+        return path in self.model_paths or self._is_module_instance(path) or self._is_named_like_model(path, name)
+
+    def _is_named_like_model(self, path: str, name: str) -> bool:
+        if self.is_mixed or name in self._defined or root_of(path) in self.imports.names:
+            return False
+        pattern = MODEL_NAME if root_of(path) in (name, "self") else MODEL_METHOD_NAME
+        return bool(pattern.fullmatch(name))
 
     def is_class(self, name: str) -> bool:
         """Calling this constructs an object."""
@@ -169,9 +171,13 @@ class Source:
             if flow is not None:
                 yield flow
 
+    @cached_property
+    def _grad_off(self) -> set[Scope]:
+        return _grad_mode.scopes_with_grad_off(self)
+
     def is_grad_off(self, scope: Scope) -> bool:
-        """Gradients are off in the whole body, by a decorator."""
-        return has_grad_off_decorator(scope, self.module)
+        """Gradients are off in the whole body, by a decorator or around every call."""
+        return scope in self._grad_off
 
     def ignored_codes(self, line: int, end_line: int) -> set[str]:
         """Codes named by `# memdoctor: ignore[...]` on those lines; `*` for an ignore without codes."""

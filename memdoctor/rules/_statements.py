@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from memdoctor.rules._expressions import Expressions
+from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._loops import loop_of
 from memdoctor.rules._names import last_name, path_of, targets_of
-from memdoctor.rules._scopes import Scope, switches_grad_off
+from memdoctor.rules._scopes import Scope
 from memdoctor.rules._values import Kind, Value, join
 
 if TYPE_CHECKING:
@@ -131,12 +132,15 @@ class _Statements:
 
     def _branches(self, bodies: list[list[ast.stmt]]) -> None:
         before, ends = dict(self.here.table), []
+        mode, modes = self.here.mode, set()
         for body in bodies:
-            self.here.table, self.reachable = dict(before), True
+            self.here.table, self.here.mode, self.reachable = dict(before), mode, True
             self.run(body)
             if self.reachable:
                 ends.append(dict(self.here.table))
+                modes.add(self.here.mode)
         self._continue_from(ends or [before], bool(ends))
+        self.here.mode = modes.pop() if len(modes) == 1 else None
 
     def _continue_from(self, ends: list[_Table], reachable: bool) -> None:
         table = ends[0]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from memdoctor.rules._names import words
+
 CUTTING_METHODS = frozenset(
     """item detach detach_ tolist numpy eq ne gt ge lt le long int bool byte short argmax argmin argsort size dim numel
     nelement element_size stride data_ptr get_device is_contiguous nonzero isnan isinf isfinite any all format
@@ -74,8 +76,13 @@ NOT_A_CRITERION = re.compile(
 )
 
 MODEL_NAME = re.compile(
-    r"(\w*_)?(model|net|network|encoder|decoder|generator|discriminator|classifier|[GD])\d*|net_?[A-Z]\w*"
+    r"(\w*_)?(model|net|network|encoder|decoder|generator|discriminator|classifier|rnn|[GD])\d*|net_?[A-Z]\w*"
 )
+FRAMEWORK_STEPS = frozenset({"validation_step", "test_step"})
+MODEL_METHOD_NAME = re.compile(
+    "|".join(["model", "net", "network", "encoder", "decoder", "generator", "discriminator", *FRAMEWORK_STEPS])
+)
+"""The same for attributes of other objects, where a longer name is a verb: `trainer.model`, `reader.read_model`."""
 BUILDER_NAME = re.compile(
     r"_*(build|create|get|load|make|init|set|setup|prepare|define|wrap|save|export|convert|print|count)(_|$)"
 )
@@ -102,11 +109,6 @@ TENSOR_WORDS = LOSS_WORDS | frozenset(
 
 GRAD_OFF_NAME = re.compile(r"no_?grad|inference_mode|smart_?mode|disable_grad|grad_disabled", re.IGNORECASE)
 GRAD_SWITCH_NAME = "set_grad_enabled"
-
-
-def words(name: str) -> set[str]:
-    """`train_lossG1` to {train, loss, g1}: what a name is made of."""
-    return {part.lower().rstrip("0123456789") for part in re.findall(r"[A-Za-z][a-z0-9]*|[A-Z0-9]+(?![a-z])", name)}
 
 
 def is_loss_like(name: str) -> bool:

@@ -38,41 +38,22 @@ from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._graph_flow import Flow, Keep
+from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
-from memdoctor.rules._summaries import role_of
-from memdoctor.rules._values import Kind, Role, State, Value, ancestors
 
 
 def check(source: Source) -> Iterator[Finding]:
     """Report each accumulator that keeps a proven graph over iterations and is never backwarded itself."""
     for flow in source.flows():
         for keep in flow.keeps:
-            if _is_loss(flow, keep) and _piles_up(flow, keep):
+            if carries_loss(flow, keep) and any(growing_loops(flow, keep)):
                 yield _finding(source, flow, keep)
 
 
-def _is_loss(flow: Flow, keep: Keep) -> bool:
-    if flow.state(keep.item) is not State.YES:
-        return False
-    return keep.is_sum or role_of(flow, [keep.item]) is Role.LOSS
-
-
-def _piles_up(flow: Flow, keep: Keep) -> bool:
-    if keep.path in flow.capped or keep.value in flow.backwarded:
-        return False
-    return any(flow.trains(loop) or (loop.over_data and _has_fresh_forward(flow, keep, loop))
-               for loop in flow.outlived_loops(keep))
-
-
-def _has_fresh_forward(flow: Flow, keep: Keep, loop: object) -> bool:
-    made_of = ancestors([keep.item])
-    return any(value.kind is Kind.SOURCE and loop in value.loops for value in made_of)
-
-
 def _finding(source: Source, flow: Flow, keep: Keep) -> Finding:
-    freed = _is_backwarded(flow, keep.item)
+    freed = is_freed(flow, keep.item)
     kept = f"`{keep.path}` keeps the graph of `{shown(keep.added)}` of every iteration"
     if freed:
         cost = "its backward() frees the activations, but the graph's nodes stay: host memory grows, the GPU slowly"
@@ -83,24 +64,14 @@ def _finding(source: Source, flow: Flow, keep: Keep) -> Finding:
         variable=keep.path,
         advice=_advice(keep),
         severity=Severity.WARNING if freed else Severity.ERROR,
-        confidence=Confidence.MEDIUM if _needs_summary(keep.item) else Confidence.HIGH,
+        confidence=Confidence.MEDIUM if needs_summary(keep.item) else Confidence.HIGH,
     )
-
-
-def _is_backwarded(flow: Flow, item: Value) -> bool:
-    """Its graph was freed: by a backward here, or in the function that returned it."""
-    begins = {value for value in ancestors([item]) if value.kind is Kind.SOURCE or value in flow.proven}
-    return _needs_summary(item) or not begins.isdisjoint(flow.backwarded)
-
-
-def _needs_summary(item: Value) -> bool:
-    return any(value.from_summary for value in ancestors([item]))
 
 
 def _advice(keep: Keep) -> Advice:
     is_plain = isinstance(keep.added, ast.Name) and keep.path.isidentifier()
-    what = shown(keep.added)
-    text = f"Keep the number: `{what}.detach()`, or `{what}.item()` if it goes to the host anyway."
+    name = shown(keep.added) if isinstance(keep.added, (ast.Name, ast.Attribute, ast.Subscript)) else ""
+    text = f"Keep `{name}.detach()`, or `{name}.item()` if it goes to the host anyway."
     return Advice(text, Applicability.SAFE if is_plain else Applicability.UNSAFE)
 
 

@@ -1,4 +1,4 @@
-"""Every line marked `# expect: CODE` in fixtures/ is reported with that code, and no other line is."""
+"""Every line marked `# expect: CODE...` in fixtures/ is reported with those codes, and no other line is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from memdoctor.rules import ALL_RULES, Source
 
 _FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.py"))
-_MARK = re.compile(r"#\s*expect:\s*(MD\d+)")
+_MARK = re.compile(r"# expect:((?: MD\d+)+)")
 
 
 def _expected(path: Path) -> list[tuple[int, str]]:
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [(number, code) for number, line in enumerate(lines, 1) for code in _MARK.findall(line)]
+    marks = [(number, match) for number, line in enumerate(lines, 1) for match in _MARK.finditer(line)]
+    return [(number, code) for number, match in marks for code in match.group(1).split()]
 
 
 @pytest.mark.parametrize("path", _FIXTURES, ids=lambda path: path.stem)

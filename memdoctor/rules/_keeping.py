@@ -1,0 +1,86 @@
+"""When an accumulator piles up: shared by the rules about losses and about outputs that are kept with their graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memdoctor.rules._graph_flow import Flow, Keep
+from memdoctor.rules._loops import Loop
+from memdoctor.rules._names import words
+from memdoctor.rules._scopes import Scope
+from memdoctor.rules._summaries import role_of
+from memdoctor.rules._values import Kind, Role, State, Value, ancestors
+
+_EVALUATION_STEMS = (
+    "valid", "eval", "test", "infer", "predict", "sampl", "generat", "detect", "demo", "visual", "scor", "translat",
+)
+_TRAINING_STEMS = ("train", "generator", "fit")
+
+
+def is_evaluation(name: str) -> bool:
+    """The name of a function says that it evaluates, and not that it trains."""
+    found = words(name)
+    if any(word.startswith(_TRAINING_STEMS) for word in found):
+        return False
+    return "val" in found or any(word.startswith(_EVALUATION_STEMS) for word in found)
+
+
+def others_decide(scope: Scope) -> bool:
+    """The caller of a module's method, or a framework, decides about gradients and about what is kept."""
+    inner: Scope | None = scope
+    while inner is not None:
+        if inner.owner is not None and (inner.owner.is_module or inner.owner.is_framework):
+            return True
+        inner = inner.parent
+    return False
+
+
+def carries_loss(flow: Flow, keep: Keep) -> bool:
+    """A sum of anything with a graph, or a loss with its graph in a container."""
+    return flow.state(keep.item) is State.YES and (keep.is_sum or role_of(flow, [keep.item]) is Role.LOSS)
+
+
+def carries_output(flow: Flow, keep: Keep) -> bool:
+    """The output of a model, with its graph, in a container."""
+    return flow.state(keep.item) is State.YES and not keep.is_sum and role_of(flow, [keep.item]) is Role.OUTPUT
+
+
+def growing_loops(flow: Flow, keep: Keep) -> Iterator[Loop]:
+    """The loops over data in which it grows by a graph made there, and that is not backwarded later."""
+    if keep.path in flow.capped or keep.value in flow.backwarded:
+        return
+    for loop in flow.outlived_loops(keep):
+        if flow.trains(loop) or (loop.over_data and has_fresh_forward(keep.item, loop)):
+            yield loop
+
+
+def has_fresh_forward(item: Value, loop: Loop) -> bool:
+    """A forward inside the loop is behind it."""
+    return any(value.kind is Kind.SOURCE and loop in value.loops for value in ancestors([item]))
+
+
+def is_freed(flow: Flow, item: Value) -> bool:
+    """A backward, here or in the function that returned it, has released the activations of its graph."""
+    begins = {value for value in ancestors([item]) if value.kind is Kind.SOURCE or value in flow.proven}
+    return needs_summary(item) or not begins.isdisjoint(flow.backwarded)
+
+
+def needs_summary(item: Value) -> bool:
+    """Another function of the file had to be read to know."""
+    return any(value.from_summary for value in ancestors([item]))
+
+
+def kept_outputs(flow: Flow) -> Iterator[Keep]:
+    """Outputs that a loop collects with their graph, in training or in an evaluation with gradients on."""
+    if others_decide(flow.scope):
+        return
+    for keep in flow.keeps:
+        if carries_output(flow, keep) and any(has_fresh_forward(keep.item, loop) for loop in growing_loops(flow, keep)):
+            if is_freed(flow, keep.item) or _is_evaluated(flow, keep):
+                yield keep
+
+
+def _is_evaluated(flow: Flow, keep: Keep) -> bool:
+    made_of = ancestors([keep.item])
+    modes = [forward.evaluates for forward in flow.forwards if forward.value in made_of]
+    return not flow.backwards and (all(modes) or (is_evaluation(flow.scope.name) and False not in modes))

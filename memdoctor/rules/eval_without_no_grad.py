@@ -1,0 +1,121 @@
+"""A model is evaluated with gradients on.
+
+`model.eval()` changes dropout and batch norm only. Each forward still builds a graph that keeps the activations until
+its outputs die, so the peak is that of training instead of a fraction of it; with the larger batches of evaluation it
+is what kills a run as soon as validation starts. In a sampling loop that feeds the state back, the graphs of all steps
+are chained.
+
+Bad::
+
+    def validate(model, loader):
+        model.eval()
+        hits = 0
+        for x, y in loader:
+            hits += (model(x).argmax(1) == y).sum().item()
+        return hits
+
+Good::
+
+    @torch.no_grad()
+    def validate(model, loader):
+        model.eval()
+        hits = 0
+        for x, y in loader:
+            hits += (model(x).argmax(1) == y).sum().item()
+        return hits
+
+Does not see: a model behind a name that says nothing, a caller in another file that switches gradients off.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
+from memdoctor.rules._grad_mode import is_switched_by_statement
+from memdoctor.rules._graph_flow import Flow, Forward, LocalCall
+from memdoctor.rules._keeping import is_evaluation, kept_outputs, others_decide
+from memdoctor.rules._names import shown
+from memdoctor.rules._rule import Rule
+from memdoctor.rules._scopes import Scope
+from memdoctor.rules._source import Source
+from memdoctor.rules._values import State, ancestors
+
+_TEST_PATH = re.compile(r"(^|/)(tests|unit_?tests)/")
+
+
+def check(source: Source) -> Iterator[Finding]:
+    """Report the first evaluation forward of each function that runs with gradients on."""
+    if _TEST_PATH.search(source.path) or is_switched_by_statement(source):
+        return
+    for flow in source.flows():
+        if not others_decide(flow.scope) and not _wants_gradients(flow.scope) and not any(kept_outputs(flow)):
+            forward = next((forward for forward in flow.forwards if _is_wasteful(source, flow, forward)), None)
+            if forward is not None:
+                yield _finding(flow, forward, source)
+
+
+def _wants_gradients(scope: Scope) -> bool:
+    """It differentiates its inputs, or has switched the parameters' gradients off by hand."""
+    names = {"requires_grad", "requires_grad_", "enable_grad", "set_requires_grad"}
+    for node in scope.own_nodes():
+        if isinstance(node, ast.Attribute) and node.attr in names or isinstance(node, ast.Name) and node.id in names:
+            return True
+    return False
+
+
+def _is_wasteful(source: Source, flow: Flow, forward: Forward) -> bool:
+    if forward.grad_off or forward.value in flow.backwarded or any(loop.trains for loop in forward.loops[-1:]):
+        return False
+    if flow.backwards:
+        return bool(forward.evaluates) and forward.of_same_model
+    if forward.evaluates is None:
+        is_plain = not _is_returned(flow, forward) or _callers_only_read(source, flow)
+        return is_evaluation(flow.scope.name) and is_plain
+    return forward.evaluates and not any(call.value in other.backwarded for other, call in _calls_of(source, flow))
+
+
+def _is_returned(flow: Flow, forward: Forward) -> bool:
+    returned = [value for value in flow.returns if flow.state(value) is not State.NO]
+    return forward.value in ancestors(returned)
+
+
+def _callers_only_read(source: Source, flow: Flow) -> bool:
+    """It is called in this file, and no caller backwards the result or hands it on."""
+    calls = list(_calls_of(source, flow))
+    return bool(calls) and not any(
+        call.value in caller.backwarded or call.value in ancestors(caller.returns) for caller, call in calls
+    )
+
+
+def _calls_of(source: Source, flow: Flow) -> Iterator[tuple[Flow, LocalCall]]:
+    for caller in source.flows():
+        for call in caller.calls:
+            if call.callee is flow.scope:
+                yield caller, call
+
+
+def _finding(flow: Flow, forward: Forward, source: Source) -> Finding:
+    where = f"`{flow.scope.name}`" if flow.scope.name else "This script"
+    once = flow.scope.name in ("", "main") and not forward.loops
+    model = shown(forward.node.func)
+    return RULE.finding(
+        source, forward.node,
+        f"{where} evaluates `{model}` with gradients on: every forward builds a graph and keeps its activations,"
+        " so the peak is that of training.",
+        variable=model,
+        advice=_advice(flow),
+        severity=Severity.INFO if once else Severity.WARNING,
+        confidence=Confidence.MEDIUM if once or not forward.evaluates else Confidence.HIGH,
+    )
+
+
+def _advice(flow: Flow) -> Advice:
+    if flow.scope.name and not flow.backwards:
+        return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`.", Applicability.UNSAFE)
+    return Advice("Put the evaluation into `with torch.no_grad():`.", Applicability.UNSAFE)
+
+
+RULE = Rule("MD201", "eval-without-no-grad", Severity.WARNING, check)

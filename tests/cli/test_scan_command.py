@@ -1,0 +1,114 @@
+"""The commands scan and explain as a user types them: output, exit code, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LEAK = """import torch
+for x, y in loader:
+    loss = criterion(model(x), y)
+    loss.backward()
+    history.append(loss)
+"""
+
+
+def _memdoctor(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "memdoctor", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def leak(tmp_path: Path) -> str:
+    path = tmp_path / "train.py"
+    path.write_text(LEAK, encoding="utf-8")
+    return str(path)
+
+
+def test_findings_and_exit_code_1(leak: str) -> None:
+    done = _memdoctor("scan", leak)
+    assert done.returncode == 1
+    first, second, *_ = done.stdout.split("\n")
+    assert first == f"{leak}:5:5: MD101 loss-kept-with-graph (warning, high confidence)"
+    assert second.startswith("    `history` keeps the graph of `loss`")
+    assert done.stdout.endswith("\n1 finding.\n")
+    assert done.stderr == ""
+
+
+def test_clean_is_exit_code_0(tmp_path: Path) -> None:
+    done = _memdoctor("scan", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "No findings.\n")
+
+
+def test_json_has_the_documented_form(leak: str) -> None:
+    done = _memdoctor("scan", "--format", "json", leak, "/dev/null")
+    data = json.loads(done.stdout)
+    assert list(data) == ["version", "findings", "hidden", "skipped"]
+    assert data["skipped"] == [{"what": "/dev/null", "why": "not a regular file"}]
+    (finding,) = data["findings"]
+    assert list(finding) == ["code", "name", "severity", "confidence", "message", "location", "variable", "advice"]
+    assert finding["location"] == {"path": leak, "line": 5, "column": 5, "end_line": 5}
+    assert (finding["code"], finding["severity"], finding["variable"]) == ("MD101", "warning", "history")
+    assert finding["advice"]["applicability"] == "safe"
+
+
+def test_standard_input() -> None:
+    done = _memdoctor("scan", "-", stdin=LEAK)
+    assert done.stdout.startswith("<stdin>:5:5: MD101")
+
+
+def test_output_goes_to_a_file(leak: str, tmp_path: Path) -> None:
+    done = _memdoctor("scan", leak, "--output", str(tmp_path / "report.txt"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (tmp_path / "report.txt").read_text(encoding="utf-8").endswith("1 finding.\n")
+
+
+def test_codes_may_be_separated_by_commas(leak: str) -> None:
+    assert _memdoctor("scan", leak, "--select", "MD201,MD301").returncode == 0
+    assert _memdoctor("scan", leak, "--ignore", "MD201, MD101").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["scan"], "Missing argument 'PATH...'", id="no path"),
+        pytest.param(["scan", "nowhere.py"], "nowhere.py: no such file or folder.", id="no such file"),
+        pytest.param(["scan", ".", "--select", "MD1"], "No rule is called 'MD1'.", id="unknown code"),
+        pytest.param(["scan", "/dev/null", "--output", "/no/x"], "/no/x cannot be written", id="unwritable output"),
+        pytest.param(["scan", ".", "--format", "yaml"], "'yaml' is not one of", id="unknown format"),
+        pytest.param(["explain", "MD1O1"], "Did you mean: MD101 (loss-kept-with-graph)", id="unknown rule"),
+    ],
+)
+def test_misuse_is_a_sentence_and_exit_code_2(arguments: list[str], message: str) -> None:
+    done = _memdoctor(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_is_no_error(leak: str) -> None:
+    command = f"{sys.executable} -m memdoctor scan {leak} | head -0"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_explain_prints_the_documentation_of_the_rule() -> None:
+    done = _memdoctor("explain", "loss-kept-with-graph")
+    assert done.returncode == 0
+    assert done.stdout.startswith("MD101 loss-kept-with-graph (error)\n\nA loss is summed or collected")
+    assert "\nBad::\n" in done.stdout
+
+
+def test_scan_and_explain_never_load_torch(leak: str) -> None:
+    """Loading torch costs two seconds; rich and jinja2 cost tens of milliseconds."""
+    program = (
+        "import sys; from memdoctor.cli import cli\n"
+        f"cli(['scan', {leak!r}], standalone_mode=False); cli(['explain', 'MD101'], standalone_mode=False)\n"
+        "assert not {'torch', 'rich', 'jinja2', 'numpy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
