@@ -1,0 +1,91 @@
+"""Embedding, normalisation, lists of tensors, matrix products and convolutions, against recordings on an H100."""
+
+from __future__ import annotations
+
+import pytest
+
+from memdoctor.virtual.kernels.convolution import unfolded_columns_bytes
+from memdoctor.virtual.kernels.embedding import embedding_backward_held
+from memdoctor.virtual.kernels.foreach import foreach_norm_scratch
+from memdoctor.virtual.kernels.matmul import cublas_workspace_bytes, needs_copy
+from memdoctor.virtual.kernels.normalization import channels_last_scratch, layer_norm_backward_scratch
+
+
+@pytest.mark.parametrize(
+    ("indices", "rows", "width", "expected"),
+    [
+        pytest.param(3072, 1000, 64, [], id="few indices are not sorted"),
+        pytest.param(
+            3073, 1000, 64, [24_584, 24_584, 24_584, 8, 8_000, 8_000, 8, 10_456, 334_592], id="more indices than rows"),
+        pytest.param(
+            4096, 50257, 768, [32_768, 32_768, 32_768, 8, 32_768, 32_768, 8, 36_040, 13_839_360], id="more rows"),
+    ],
+)
+def test_embedding_backward(indices: int, rows: int, width: int, expected: list[int]) -> None:
+    assert embedding_backward_held(indices, rows, width, sm_count=132) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "expected"),
+    [
+        pytest.param(2048, 768, (0, []), id="few rows"),
+        pytest.param(16384, 4096, (0, []), id="wide"),
+        pytest.param(100_000, 256, (3125, [6_422_528, 8]), id="many narrow rows in two steps"),
+    ],
+)
+def test_layer_norm_backward(rows: int, width: int, expected: tuple[int, list[int]]) -> None:
+    assert layer_norm_backward_scratch(rows, width, sm_count=132, threads_per_sm=2048) == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "values", "per_channel", "expected"),
+    [
+        pytest.param(64, 16 * 112 * 112, 4, [131_072, 8], id="forward"),
+        pytest.param(256, 16 * 14 * 14, 2, [26_624, 32], id="backward"),
+        pytest.param(512, 16 * 7 * 7, 4, [], id="few values: one block per channel"),
+    ],
+)
+def test_batch_norm_on_channels_last(channels: int, values: int, per_channel: int, expected: list[int]) -> None:
+    assert channels_last_scratch(channels, values, per_channel) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [([1_000_000, 1_000, 9, 300_000], 256), ([1024 * 1024, 1024] * 4, 512), ([5], 4)],
+    ids=str,
+)
+def test_foreach_norm(counts: list[int], expected: int) -> None:
+    assert foreach_norm_scratch(counts) == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((7, 5), 8_519_680), ((8, 9), 8_519_680), ((9, 0), 33_554_432)], ids=str
+)
+def test_cublas_workspace(capability: tuple[int, int], expected: int) -> None:
+    assert cublas_workspace_bytes(capability) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "expected"),
+    [
+        pytest.param((4, 8), (8, 1), False, id="row-major"),
+        pytest.param((4, 8), (1, 4), False, id="column-major"),
+        pytest.param((4, 8), (16, 1), False, id="part of wider rows"),
+        pytest.param((4, 8), (16, 2), True, id="every other element"),
+        pytest.param((2, 4, 8), (1, 16, 2), True, id="batch innermost"),
+    ],
+)
+def test_operands_that_cublas_cannot_read(shape: tuple[int, ...], strides: tuple[int, ...], expected: bool) -> None:
+    assert needs_copy(shape, strides) is expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "padding", "output", "expected"),
+    [
+        pytest.param(3, (7, 7), (2, 2), (3, 3), (112, 112), 7_375_872, id="stem"),
+        pytest.param(64, (1, 1), (2, 2), (0, 0), (28, 28), 200_704, id="strided 1x1"),
+        pytest.param(64, (1, 1), (1, 1), (0, 0), (56, 56), 0, id="plain 1x1 reads the input"),
+    ],
+)
+def test_columns_of_a_convolution_without_cudnn(channels, kernel, stride, padding, output, expected) -> None:
+    assert unfolded_columns_bytes(channels, kernel, stride, padding, output, 4) == expected
