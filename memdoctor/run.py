@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType, TracebackType
+from types import ModuleType, TracebackType
 
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.runs import RunReport
 from memdoctor.profile import Profile
+from memdoctor.python_file import compiled
 from memdoctor.sensing.allocator import has_card
 from memdoctor.virtual.gpu import virtual_gpu
 from memdoctor.virtual.tracebacks import without_our_frames
@@ -65,7 +66,7 @@ def run(script: str, arguments: Sequence[str], *, module: bool, card: str, outpu
 
 
 def _script_starter(script: str) -> Callable[[], None]:
-    code = _compiled(script)
+    code = compiled(script, example="memdoctor run train.py")
 
     def start() -> None:
         main = _main_module(code.co_filename)
@@ -87,21 +88,6 @@ def _module_starter(name: str) -> Callable[[], None]:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
 
     return start
-
-
-def _compiled(script: str) -> CodeType:
-    path = Path(script)
-    if path.is_dir():
-        raise BadInput(f"{script} is a folder; run takes a script.", "Name a file in it, or a module with -m.")
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        next_step = "Name a Python script: memdoctor run train.py"
-        raise BadInput(f"{script} cannot be read: {error.strerror}.", next_step) from error
-    try:
-        return compile(text, os.path.abspath(script), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        raise BadInput(f"{script} is not Python: {error}.", f"`python {script}` says the same.") from error
 
 
 def _main_module(path: str) -> ModuleType:

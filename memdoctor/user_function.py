@@ -18,6 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from memdoctor.foundation.errors import BadInput, MemdoctorError
+from memdoctor.python_file import compiled
+
+_EXAMPLE = "train.py:make_step"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def named(text: str) -> UserFunction:
     if not (source and name.isidentifier()):
         next_step = "Write the file, a colon and the function: train.py:make_step"
         raise BadInput(f"{text} names no function of a file.", next_step)
-    _compiled(source)
+    compiled(source, example=_EXAMPLE)
     return UserFunction(source, name)
 
 
@@ -117,20 +120,9 @@ def parameters(function: Callable[..., Any]) -> str:
     return f"{len(names)} argument{'s' if len(names) > 1 else ''} ({', '.join(names)})"
 
 
-def _compiled(path: str) -> Any:
-    try:
-        return compile(Path(path).read_bytes(), os.path.abspath(path), "exec", dont_inherit=True)
-    except IsADirectoryError:
-        raise BadInput(f"{path} is a folder.", "Name a file in it: train.py:make_step") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Name a Python file: train.py:make_step") from None
-    except (SyntaxError, ValueError) as error:
-        raise BadInput(f"{path} is not Python: {error}.", f"`python {path}` says the same.") from None
-
-
 def _import_file(path: str) -> ModuleType:
     """Like `import`, under the file's own name and with its folder first, so that its classes can be pickled."""
-    code = _compiled(path)
+    code = compiled(path, example=_EXAMPLE)
     sys.path[0] = os.path.dirname(os.path.realpath(path))
     sys.argv[:] = [path]
     module = ModuleType(Path(path).stem)
