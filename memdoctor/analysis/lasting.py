@@ -29,7 +29,7 @@ class Lasting:
     survivors: tuple[Survivor, ...]
     """In order of birth."""
     bytes_per_tick: int
-    """Blocks of all events but the last, over the iterations from the first event to the last."""
+    """Blocks of all events but the last, which may not be complete, over the iterations from the first to the last."""
     is_regular: bool
     """False if the events are so rare that more of them are needed to be sure."""
 
@@ -64,7 +64,8 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
         events = sorted({survivor.born_tick for survivor in survivors})
         if _goes_on(events, last) and not _is_bounded(holder) and _stays(holder, looks):
             gap = _gap(events)
-            yield Lasting(holder, last, survivors, _rate(survivors, events), gap <= _LARGEST_GAP)
+            rate = _rate(survivors, events) if last.exact_births else _rate_by_census(survivors, events)
+            yield Lasting(holder, last, survivors, rate, gap <= _LARGEST_GAP)
 
 
 def _goes_on(events: Sequence[int], look: Look) -> bool:
@@ -104,3 +105,9 @@ def _held_by(holder: Holder, look: Look) -> Iterator[Survivor]:
 def _rate(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
     kept = sum(survivor.block_bytes for survivor in survivors if survivor.born_tick < events[-1])
     return round(kept / (events[-1] - events[0]))
+
+
+def _rate_by_census(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
+    """What was met at an event was born since the one before: the first has no beginning."""
+    kept = sum(survivor.block_bytes for survivor in survivors if events[0] < survivor.born_tick < events[-1])
+    return round(kept / (events[-2] - events[0]))

@@ -51,10 +51,12 @@ class _Candidate:
     score: int
     detour: int
     """Steps away from the holder's own name."""
+    depth: int = 0
+    """Accessors behind the name: `epochs[-1].append(x)` is nearer to the tensor than `epochs.append([])`."""
 
     @property
-    def rank(self) -> tuple[int, int, str, int]:
-        return (-self.score, self.detour, self.file.path, self.put.line)
+    def rank(self) -> tuple[int, int, int, str, int]:
+        return (-self.score, self.detour, -self.depth, self.file.path, self.put.line)
 
 
 def put_line(
@@ -71,7 +73,10 @@ def put_line(
         return special
     search = _Search(loaded, _accessors(pieces, keys), keys)
     place = _place(pieces, loaded)
-    best = min(search.candidates(place), key=lambda each: each.rank, default=None) if place is not None else None
+    candidates = list(search.candidates(place)) if place is not None else []
+    if pieces[-1].kind == "attr" and all(each.score <= EMPTY for each in candidates):
+        candidates += search.candidates(_Place(pieces[-1].text, "", None, is_attribute=True))
+    best = min(candidates, key=lambda each: each.rank, default=None)
     return _location(best.file, best.put.statement) if best is not None else None
 
 
@@ -144,8 +149,9 @@ class _Search:
         self._done.add(place)
         for file in self._files:
             for put in file.puts:
-                if self._fits(place.rest(put.target, put.scope, file.path)) and not put.is_binding:
-                    yield _Candidate(put, file, self._score(put), detour)
+                rest = place.rest(put.target, put.scope, file.path)
+                if rest is not None and self._fits(rest) and not put.is_binding:
+                    yield _Candidate(put, file, self._score(put), detour, len(rest))
         for other in [*self._aliases(place), *self._parameters(place)]:
             yield from self.candidates(other, detour + 1)
         if place.is_attribute and place.owner:

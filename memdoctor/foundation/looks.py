@@ -25,7 +25,10 @@ class Piece:
     `inside` (held by an object that does not say under which name).
     """
     text: str
-    """The name, or the `repr` of a constant key; `*` for a key that is no string or number."""
+    """The name, or the `repr` of a constant key; `*` for a key that is no string or number.
+
+    For `inside` the type of the object: the same one several times in a path is a chain.
+    """
     scope: str = ""
     """The qualified name of the class that has the attribute, or of the function that has the variable."""
     file: str | None = None
@@ -98,6 +101,8 @@ class Look:
     """The user's source files that were loaded."""
     evaluates: bool = False
     """True for model calls of a program that does not train meanwhile: what a sampler or a validation gathers."""
+    exact_births: bool = True
+    """False if storages were met by a census, at or after the iteration that made them."""
     complete: bool = True
     """False if the search stopped at its budget: what it claims is a lower bound."""
 

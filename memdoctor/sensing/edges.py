@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import types
 import weakref
 from collections import deque
@@ -115,6 +116,19 @@ def _function(owner: types.FunctionType) -> Iterator[Edge]:
         yield ("attr", name), value
 
 
+def _partial(owner: functools.partial[Any]) -> Iterator[Edge]:
+    """What it binds goes by the names of the function's parameters."""
+    function = inspect.unwrap(getattr(owner.func, "__func__", owner.func))
+    code = getattr(function, "__code__", None)
+    bound_self = function is not owner.func and isinstance(owner.func, types.MethodType)
+    parameters = code.co_varnames[bound_self:code.co_argcount] if isinstance(code, types.CodeType) else ()
+    for index, value in enumerate(owner.args):
+        yield ("default", parameters[index]) if index < len(parameters) else INSIDE, value
+    for name, value in owner.keywords.items():
+        yield ("default", name) if parameters else INSIDE, value
+    yield INSIDE, owner.func
+
+
 def _generator(owner: Any) -> Iterator[Edge]:
     frame = next((getattr(owner, name) for name in ("gi_frame", "cr_frame", "ag_frame") if hasattr(owner, name)), None)
     if frame is not None:
@@ -190,13 +204,13 @@ def _instance(owner: object) -> Iterator[Edge]:
 def _namespace(kind: type) -> Any:
     """The descriptor of `__dict__`, unless the class has made a property of it."""
     found = next((vars(base)["__dict__"] for base in kind.__mro__ if "__dict__" in vars(base)), None)
-    return found if isinstance(found, types.GetSetDescriptorType) else None
+    return found if isinstance(found, (types.GetSetDescriptorType, types.MemberDescriptorType)) else None
 
 
 @functools.cache
 def _slots(kind: type) -> tuple[tuple[str, Any], ...]:
-    members = (item for base in kind.__mro__ for item in vars(base).items())
-    return tuple((name, member) for name, member in members if isinstance(member, types.MemberDescriptorType))
+    items = (item for base in kind.__mro__ for item in vars(base).items() if item[0] != "__dict__")
+    return tuple((name, member) for name, member in items if isinstance(member, types.MemberDescriptorType))
 
 
 def _slot(member: Any, owner: object) -> object:
@@ -218,6 +232,7 @@ _HANDLERS: tuple[tuple[Any, _Handler], ...] = (
     (tuple, _tuple),
     ((set, frozenset), _set),
     (types.FunctionType, _function),
+    (functools.partial, _partial),
     ((types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType), _generator),
     (types.FrameType, _frame),
     ((types.MethodType, types.CellType, types.TracebackType), _unnamed),

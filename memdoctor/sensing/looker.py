@@ -117,6 +117,7 @@ class Looker:
             host_bytes=host_heap_bytes(),
             files=user_files(),
             evaluates=watch.evaluates,
+            exact_births=not isinstance(self._ledger, Census),
             complete=search.complete,
         )
 

@@ -219,18 +219,19 @@ def _described(kind: str, text: str, owner: Any) -> Piece:
     """The step with where the class or function that names it is defined, if it is the user's."""
     if kind in ("cell", "default", "cached", "local"):
         code = _code(owner)
-        name = str(getattr(owner, "__qualname__", code.co_name))
+        name = str(getattr(code, "co_qualname", getattr(owner, "__qualname__", code.co_name)))
         return Piece(kind, text, name, shown_path(code.co_filename), code.co_firstlineno)
     if kind in ("attr", "module"):
         owner_class = owner if isinstance(owner, type) else type(owner)
         file = class_file(owner_class)
         return Piece(kind, text, owner_class.__qualname__, shown_path(file) if file else None)
-    return Piece(kind, text)
+    return Piece(kind, text or type(owner).__qualname__)
 
 
 def _code(owner: Any) -> CodeType:
-    """Of a function, a cached function, a frame, a generator or a coroutine."""
-    function = inspect.unwrap(owner)
+    """Of a function, what wraps one (a cache, `partial`), a frame, a generator or a coroutine."""
+    function = inspect.unwrap(getattr(owner, "func", owner))
+    function = getattr(function, "__func__", function)
     names = ("__code__", "f_code", "gi_code", "cr_code", "ag_code")
     code: CodeType = next(getattr(function, name) for name in names if hasattr(function, name))
     return code
