@@ -26,6 +26,7 @@ from memdoctor.rules._torch_names import (
     is_criterion,
 )
 
+_TEST_PATH = re.compile(r"(^|/)((tests|unit_?tests|testing)/|test/(.*/)?(test_\w+|\w+_test)\.py$)")
 _IGNORE = re.compile(r"#\s*memdoctor:\s*ignore(?:\[([A-Za-z0-9,\s]*)\])?")
 
 
@@ -86,7 +87,7 @@ class Source:
 
     def _add_call(self, node: ast.Call, scope: Scope) -> None:
         self.calls[last_name(node.func)].append((node, scope))
-        if isinstance(node.func, ast.Attribute) and node.func.attr in MODULE_METHODS:
+        if _is_call_on_module(node) and isinstance(node.func, ast.Attribute):
             path = path_of(node.func.value)
             if path is not None and path != "self" and "optim" not in path:
                 self.model_paths.add(path)
@@ -104,6 +105,11 @@ class Source:
             for target in statement.targets:
                 for place in targets_of(target):
                     yield path_of(place) or ""
+
+    @property
+    def is_test(self) -> bool:
+        """A unit test, by its path: it is small on purpose."""
+        return bool(_TEST_PATH.search(self.path))
 
     @property
     def is_mixed(self) -> bool:
@@ -193,6 +199,11 @@ def _parse(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd escape in the scanned file is not ours to report
         return ast.parse(text)
+
+
+def _is_call_on_module(node: ast.Call) -> bool:
+    name = last_name(node.func)
+    return name in MODULE_METHODS and not (name == "eval" and node.args)  # an evaluator's eval takes arguments
 
 
 def _owner_of(scope: Scope) -> Class | None:

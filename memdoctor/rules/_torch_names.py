@@ -80,7 +80,7 @@ MODEL_NAME = re.compile(
 )
 FRAMEWORK_STEPS = frozenset({"validation_step", "test_step"})
 MODEL_METHOD_NAME = re.compile(
-    "|".join(["model", "net", "network", "encoder", "decoder", "generator", "discriminator", *FRAMEWORK_STEPS])
+    "|".join(["model", "net", "network", "encoder", "decoder", "discriminator", *FRAMEWORK_STEPS])
 )
 """The same for attributes of other objects, where a longer name is a verb: `trainer.model`, `reader.read_model`."""
 BUILDER_NAME = re.compile(

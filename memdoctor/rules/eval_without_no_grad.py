@@ -30,7 +30,6 @@ Does not see: a model behind a name that says nothing, a caller in another file 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
@@ -43,18 +42,20 @@ from memdoctor.rules._scopes import Scope
 from memdoctor.rules._source import Source
 from memdoctor.rules._values import State, ancestors
 
-_TEST_PATH = re.compile(r"(^|/)(tests|unit_?tests)/")
-
 
 def check(source: Source) -> Iterator[Finding]:
     """Report the first evaluation forward of each function that runs with gradients on."""
-    if _TEST_PATH.search(source.path) or is_switched_by_statement(source):
+    if source.is_test or is_switched_by_statement(source):
         return
     for flow in source.flows():
-        if not others_decide(flow.scope) and not _wants_gradients(flow.scope) and not any(kept_outputs(flow)):
-            forward = next((forward for forward in flow.forwards if _is_wasteful(source, flow, forward)), None)
-            if forward is not None:
-                yield _finding(flow, forward, source)
+        forward = next((forward for forward in flow.forwards if _is_wasteful(source, flow, forward)), None)
+        if forward is not None and not _is_elsewhere_decided(flow):
+            yield _finding(flow, forward, source)
+
+
+def _is_elsewhere_decided(flow: Flow) -> bool:
+    """By the caller, by hand, or it is a finding of MD102 already, whose message says both."""
+    return others_decide(flow.scope) or _wants_gradients(flow.scope) or any(kept_outputs(flow))
 
 
 def _wants_gradients(scope: Scope) -> bool:

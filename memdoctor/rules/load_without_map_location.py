@@ -39,7 +39,7 @@ _MODULE_USES = frozenset({"cuda", "eval", "to", "train", "parameters", "half"})
 
 def check(source: Source) -> Iterator[Finding]:
     """Report loads without a device whose result becomes the state of a model or optimizer, or a module."""
-    for call, scope in source.calls.get("load", []):
+    for call, scope in source.calls.get("load", []) if not source.is_test else ():
         if source.imports.resolve(call.func) == "torch.load" and not _says_where(call) and not _is_data(source, call):
             uses = _Uses(source, scope, call)
             if uses.as_state or uses.as_module:

@@ -28,7 +28,7 @@ Good::
         loss.backward()
         history.append(loss.detach())
 
-Does not see: a meter or a loss function in another file; values that go through containers of containers.
+Does not see: a meter or a loss function in another file; a method that keeps the loss of each call in its object.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ import ast
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
-from memdoctor.rules._graph_flow import Flow, Keep
+from memdoctor.rules._graph_flow import Keep
 from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
+from memdoctor.rules._meters import graphs_given, is_kept_argument
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
@@ -49,11 +50,14 @@ def check(source: Source) -> Iterator[Finding]:
     for flow in source.flows():
         for keep in flow.keeps:
             if carries_loss(flow, keep) and any(growing_loops(flow, keep)):
-                yield _finding(source, flow, keep)
+                yield _finding(source, keep, is_freed(flow, keep.item), needs_summary(keep.item))
+            elif is_kept_argument(flow, keep):
+                given = next(graphs_given(source, flow, keep), None)
+                if given is not None:
+                    yield _finding(source, keep, is_freed(*given), True)
 
 
-def _finding(source: Source, flow: Flow, keep: Keep) -> Finding:
-    freed = is_freed(flow, keep.item)
+def _finding(source: Source, keep: Keep, freed: bool, from_summary: bool) -> Finding:
     kept = f"`{keep.path}` keeps the graph of `{shown(keep.added)}` of every iteration"
     if freed:
         cost = "its backward() frees the activations, but the graph's nodes stay: host memory grows, the GPU slowly"
@@ -64,7 +68,7 @@ def _finding(source: Source, flow: Flow, keep: Keep) -> Finding:
         variable=keep.path,
         advice=_advice(keep),
         severity=Severity.WARNING if freed else Severity.ERROR,
-        confidence=Confidence.MEDIUM if needs_summary(keep.item) else Confidence.HIGH,
+        confidence=Confidence.MEDIUM if from_summary else Confidence.HIGH,
     )
 
 
