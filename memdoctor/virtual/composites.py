@@ -28,7 +28,12 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
             mask = added_mask(attn_mask, query.dtype)
             return ATTENTION[backend](query, key, value, mask, dropout_p, is_causal, scale)
 
-    return {"dropout": _dropout, "linear": _linear, "scaled_dot_product_attention": scaled_dot_product_attention}
+    return {
+        "ctc_loss.Tensor": _ctc_loss,
+        "dropout": _dropout,
+        "linear": _linear,
+        "scaled_dot_product_attention": scaled_dot_product_attention,
+    }
 
 
 def _composite(operator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -53,3 +58,12 @@ def _linear(tensor: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
             out: torch.Tensor = _composite(aten.linear.default, tensor, weight, bias)
             return out
         return torch.matmul(tensor, weight.t()).add_(bias)
+
+
+def _ctc_loss(
+    log_probs: torch.Tensor, targets: torch.Tensor, input_lengths: torch.Tensor, target_lengths: torch.Tensor,
+    *options: Any,
+) -> Any:
+    """The lengths are read; only while a mode is in place PyTorch would compute with them as tensors."""
+    with torch._C.DisableTorchFunction():
+        return aten.ctc_loss.IntList(log_probs, targets, input_lengths.tolist(), target_lengths.tolist(), *options)

@@ -71,10 +71,12 @@ class CardDevice(TorchFunctionMode):
         return isinstance(value, torch.Tensor) and value.is_meta and not self.ledger.is_foreign(value)
 
     def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call with the card as meta; what meta tensors refuse (pinning, the card's generators) is left out."""
+        """Call with the card as meta; what it cannot do here (pinning, the card's generators) is left out."""
         device = kwargs.get("device")
+        if "pin_memory" in kwargs:
+            kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
         if is_card(device):
-            kwargs = {name: value for name, value in kwargs.items() if name not in ("pin_memory", "generator")}
+            kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
             return func(*args, **{**kwargs, "device": META})
         if is_meta(device):
             with self.ledger.foreign_births():

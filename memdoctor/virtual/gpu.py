@@ -23,6 +23,7 @@ from memdoctor.virtual.attributes import ATTRIBUTES
 from memdoctor.virtual.autocast import Autocast
 from memdoctor.virtual.composites import composite_kernels
 from memdoctor.virtual.device import META, CardDevice
+from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.ledger import Ledger, StorageRecord
 from memdoctor.virtual.operators import OPERATORS
@@ -179,4 +180,5 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patches.set(torch._C, "_scatter", lambda tensor, *ignored: (tensor.to(META),))
     patches.set(torch.distributions.Distribution, "_validate_args", False)
     patches.set(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
+    patch_compilers(patches, gpu._reads)
     patch_saving(patches, gpu._ledger, gpu._reads)

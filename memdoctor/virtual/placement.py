@@ -45,11 +45,19 @@ def _to(
 def _from_data(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`torch.tensor` and its kin build on the host and copy, as on a card; a meta device would drop the values."""
     device = kwargs.get("device", default_device.CURRENT_DEVICE)
+    args = (_read(args[0]), *args[1:]) if args and isinstance(args[0], (list, tuple)) else args
     if not is_card(device):
         return mode.call(func, args, {**kwargs, "device": device})
     wants_grad = kwargs.get("requires_grad", False)
     host = func(*args, **{**kwargs, "device": HOST, "requires_grad": False})
     return host.to(META).requires_grad_(wants_grad)
+
+
+def _read(data: Any) -> Any:
+    """The card's tensors among plain numbers are read one by one, as on a card."""
+    if isinstance(data, torch.Tensor):
+        return data.tolist() if data.is_meta else data
+    return [_read(item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
 def _as_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,7 +67,7 @@ def _as_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: 
         return data.to(dtype or data.dtype)
     if not is_card(device):
         return func(*args, **kwargs)
-    return func(data, dtype=dtype, device=HOST).to(META)
+    return func(_read(data), dtype=dtype, device=HOST).to(META)
 
 
 def _new_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

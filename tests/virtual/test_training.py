@@ -191,6 +191,22 @@ def test_inference_mode_sees_what_composite_operators_consist_of(gpu: VirtualGPU
     assert peaks[0] == peaks[1]
 
 
+def test_torch_compile_runs_eagerly_and_says_so(gpu: VirtualGPU) -> None:
+    model = nn.Linear(3, 3).cuda()
+    assert torch.compile(model, mode="max-autotune") is model
+    assert torch.compile(dynamic=True)(model) is model
+    assert [read.what for read in gpu.value_reads] == ["torch.compile, run eagerly"] * 2
+
+
+def test_ctc_loss_keeps_alpha_for_backward(gpu: VirtualGPU) -> None:
+    log_probs = torch.randn(10, 2, 5, device="cuda", requires_grad=True).log_softmax(2)
+    targets = torch.randint(1, 5, (2, 4), device="cuda")
+    loss = nn.functional.ctc_loss(log_probs, targets, torch.tensor([10, 10]), torch.tensor([4, 3]))
+    alpha_bytes = 2 * 10 * (2 * 4 + 1) * 4
+    assert alpha_bytes in {record.nbytes for record in gpu.storages.values()}
+    loss.backward()
+
+
 def test_an_operator_without_a_rule_is_named(gpu: VirtualGPU) -> None:
     with pytest.raises(NotImplementedError, match="virtual GPU cannot run aten.*PyTorch has no meta kernel"):
         torch.linalg.lstsq(torch.ones(3, 3, device="cuda"), torch.ones(3, 1, device="cuda"))

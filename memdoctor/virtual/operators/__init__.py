@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, embedding, foreach, losses, matmul, normalization, reductions, softmax,
+    attention, batch_norm, convolution, ctc, embedding, foreach, losses, matmul, normalization, reductions, softmax,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -17,6 +17,7 @@ OPERATORS: dict[Any, Rule] = {
     **attention.RULES,
     **batch_norm.RULES,
     **convolution.RULES,
+    **ctc.RULES,
     **embedding.RULES,
     **foreach.RULES,
     **losses.RULES,

@@ -1,0 +1,39 @@
+"""What has no meaning without kernels: `torch.compile` returns its argument, profiler ranges do nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.patches import Patches
+from memdoctor.virtual.values import ReadLog
+
+
+class _Ranges:
+    """Stands for the library behind `torch.cuda.nvtx`."""
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        return lambda *args: 0
+
+
+@contextlib.contextmanager
+def _no_range(*args: Any, **kwargs: Any) -> Iterator[None]:
+    yield
+
+
+def patch_compilers(patches: Patches, reads: ReadLog) -> None:
+    """Compiled code would allocate otherwise than eager code; which it is, `reads` says."""
+    def compile(model: Any = None, **options: Any) -> Any:
+        reads.note("torch.compile, run eagerly")
+        return model if model is not None else lambda function: function
+
+    def compile_module(module: torch.nn.Module, *args: Any, **options: Any) -> None:
+        reads.note("torch.compile, run eagerly")
+
+    patches.set(torch, "compile", compile)
+    patches.set(torch.nn.Module, "compile", compile_module)
+    patches.replace(torch.cuda.nvtx, "_nvtx", _Ranges())
+    patches.replace(torch.cuda.nvtx, "range", _no_range)
