@@ -39,7 +39,8 @@ def holders(look: Look) -> Iterator[Holder]:
     """The holders of the survivors, in no particular order."""
     born = {survivor.birth: survivor.born_tick for survivor in look.survivors}
     paths = [path for path in look.paths if any(birth in born for birth in path.storages)]
-    yield from _holders([(_before_links(path.pieces), path) for path in paths], 0, born)
+    heads = {_before_links(path.pieces) for path in paths} - {path.pieces for path in paths}
+    yield from _holders([(_up_to(heads, path.pieces), path) for path in paths], 0, born)
 
 
 _Paths = Sequence[tuple[tuple[Piece, ...], OwnerPath]]
@@ -66,6 +67,8 @@ def _holder(paths: _Paths, depth: int, *, is_container: bool) -> Holder:
 
 def _is_growing_container(children: Mapping[Piece, _Paths], born: Mapping[int, int]) -> bool:
     """Elements that come one after the other; a fixed list of two meters has few elements, of many births each."""
+    if any(piece.kind in _ELEMENTS and piece.text == "*" for piece in children):
+        return True
     if len(children) < _FEWEST_ELEMENTS or any(piece.kind not in _ELEMENTS for piece in children):
         return False
     ticks = [_ticks(paths, born) for paths in children.values()]
@@ -82,6 +85,11 @@ def _follow_each_other(ticks: Sequence[set[int]]) -> bool:
     """One list per epoch: each element is complete before the next begins."""
     spans = sorted((min(each), max(each)) for each in ticks)
     return all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:]))
+
+
+def _up_to(heads: set[tuple[Piece, ...]], pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The first links of a chain belong to its head too, though the path to them is short."""
+    return next((pieces[:end] for end in range(1, len(pieces)) if pieces[:end] in heads), pieces)
 
 
 def _before_links(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

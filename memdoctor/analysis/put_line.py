@@ -119,7 +119,7 @@ def _place(pieces: Sequence[Piece], files: Sequence[SourceFile]) -> _Place | Non
         return _Place(piece.text, piece.scope.rsplit(".", 1)[-1], piece.file, is_attribute=True)
     if piece.kind == "cycle":
         return _Place(piece.text.rsplit(".", 1)[-1], "", None, is_attribute=True)
-    if piece.kind == "global":
+    if piece.kind in ("global", "contextvar"):
         return _Place(piece.text, "", piece.file, is_attribute=False)
     function = next((scope for file, scope in _scopes(files) if _is_function(piece, file, scope)), None)
     if function is None:

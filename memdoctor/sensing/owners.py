@@ -21,7 +21,7 @@ from memdoctor.foundation.looks import OwnerPath, Piece
 from memdoctor.sensing.edges import LEAVES, Step, edges, is_tensor
 from memdoctor.sensing.graphs import GraphWalk
 from memdoctor.sensing.roots import Root
-from memdoctor.sensing.user_code import class_file, shown_path
+from memdoctor.sensing.user_code import class_file, is_library_detail, shown_path
 
 _MAX_DEPTH = 64
 """Deeper objects, as in a linked list, count as held by the one at this depth."""
@@ -224,6 +224,8 @@ def _described(kind: str, text: str, owner: Any) -> Piece:
     if kind in ("attr", "module"):
         owner_class = owner if isinstance(owner, type) else type(owner)
         file = class_file(owner_class)
+        if is_library_detail(owner_class):
+            return Piece("inside", owner_class.__qualname__)
         return Piece(kind, text, owner_class.__qualname__, shown_path(file) if file else None)
     return Piece(kind, text or type(owner).__qualname__)
 

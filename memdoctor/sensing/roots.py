@@ -7,7 +7,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from memdoctor.foundation.looks import Piece
@@ -36,7 +36,8 @@ def user_roots() -> list[Root]:
     """
     stacks = _stacks()
     frames = [root for stack in stacks for root in _stack_roots([frame for frame in stack if _is_users(frame)])]
-    roots = [*frames, *_module_roots(stacks), *_context_roots()]
+    roots = [*frames, *_module_roots(stacks)]
+    roots += _context_roots(roots)
     roots.sort(key=lambda root: not root.carried)
     return [*roots, *_library_roots(stacks)]
 
@@ -117,9 +118,12 @@ def _module_roots(stacks: list[list[FrameType]]) -> Iterator[Root]:
             yield from _global_roots(variables, shown_path(file))
 
 
-def _context_roots() -> Iterator[Root]:
+def _context_roots(globals_: list[Root]) -> Iterator[Root]:
+    """Under the name of the global that has the variable, if there is one."""
+    pieces = {id(root.value): root.piece for root in globals_ if type(root.value) is contextvars.ContextVar}
     for variable, value in contextvars.copy_context().items():
-        yield Root(Piece("contextvar", variable.name), value)
+        piece = pieces.get(id(variable), Piece("contextvar", variable.name))
+        yield Root(replace(piece, kind="contextvar"), value)
 
 
 def _library_roots(stacks: list[list[FrameType]]) -> Iterator[Root]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import linecache
 import os
 import sys
 import sysconfig
+import threading
+import types
 from pathlib import Path
 
 _OWN_FOLDER = str(Path(__file__).resolve().parent.parent)
+_FREE_FORM = (types.SimpleNamespace, argparse.Namespace, threading.local, types.FunctionType)
+"""Classes of the standard library whose attributes are the user's."""
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -46,6 +51,12 @@ def source_of(filename: str) -> str:
 def class_file(kind: type) -> str | None:
     """The user's file that defines the class, None for anybody else's class."""
     return module_file(getattr(kind, "__module__", None))
+
+
+def is_library_detail(kind: type) -> bool:
+    """True if users do not write the attributes of such objects: `queue.Queue` holds its items in one of its own."""
+    from_standard_library = kind.__module__.partition(".")[0] in sys.stdlib_module_names
+    return from_standard_library and class_file(kind) is None and not issubclass(kind, _FREE_FORM)
 
 
 def module_file(name: object) -> str | None:
