@@ -147,6 +147,8 @@ def _scan_file(path: str, rules: Sequence[Rule]) -> list[Finding] | Skipped:
         return Skipped(shown, f"not Python: {error}")
     except (RecursionError, MemoryError):
         return Skipped(shown, "nested too deeply to be parsed")
+    except Exception as error:  # a fault of memdoctor in one file must not cost the report on thousands
+        return Skipped(shown, f"memdoctor failed on it, please report this: {type(error).__name__}: {error}")
 
 
 def _read(path: str) -> bytes | str:

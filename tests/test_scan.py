@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 
 import memdoctor
 from memdoctor.foundation.errors import BadInput, UnknownRule
-from memdoctor.foundation.findings import Confidence
+from memdoctor.foundation.findings import Confidence, Finding, Severity
+from memdoctor.rules import Rule, Source
 from memdoctor.scan import LARGEST_FILE_BYTES
+
+memdoctor_scan = sys.modules["memdoctor.scan"]  # the name in the package is the function
 
 LEAK = """import torch
 def train(model, loader, criterion):
@@ -139,6 +143,13 @@ class TestWhatCannotBeRead:
         _write(tmp_path, "a.py", "import torch\nprint 'x'\n")
         path = _write(tmp_path, "b.py")
         assert _places(tmp_path) == [f"{path}:7"]
+
+    def test_a_fault_of_a_rule_costs_one_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def faulty(source: Source) -> Iterator[Finding]:
+            raise KeyError("oops")
+
+        monkeypatch.setattr(memdoctor_scan, "ALL_RULES", (Rule("MD999", "faulty", Severity.INFO, faulty),))
+        assert _why_skipped(_write(tmp_path, "a.py")) == "memdoctor failed on it, please report this: KeyError: 'oops'"
 
     def test_a_file_without_torch_is_not_parsed(self, tmp_path: Path) -> None:
         _write(tmp_path, "other.py", "print 'x'\n")

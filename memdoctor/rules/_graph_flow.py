@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from memdoctor.rules._loops import Loop
+from memdoctor.rules._names import shown
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import is_loss_like
 from memdoctor.rules._values import Kind, Role, State, States, Value, ancestors, history, proven_by
@@ -32,6 +33,15 @@ class Keep:
     loops: tuple[Loop, ...]
     is_sum: bool
     grad_off: bool
+
+    @property
+    def name(self) -> str:
+        """The accumulator as its author wrote it."""
+        if isinstance(self.node, ast.Call):
+            return shown(self.node.func.value) if isinstance(self.node.func, ast.Attribute) else self.path
+        if isinstance(self.node, ast.Assign):
+            return shown(self.node.targets[0])
+        return shown(self.node.target) if isinstance(self.node, ast.AugAssign) else self.path
 
 
 @dataclass(eq=False)

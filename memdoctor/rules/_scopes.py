@@ -13,7 +13,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MODULE_BASES = re.compile(r"Module|\w*(Net|Model|Loss|Layer|Block|Encoder|Decoder)\w*")
 _FRAMEWORK_BASES = re.compile(
-    r"(HF|Seq2Seq|SFT)?Trainer|\w*(Lightning|NeuralNet|Task|Hook|Callback|Metric|Learner|Algorithm|Strategy)\w*"
+    r"(HF|Seq2Seq|SFT)?Trainer|\w*(Lightning|NeuralNet|Brain|Task|Hook|Callback|Metric|Learner|Algorithm|Strategy)\w*"
 )
 
 

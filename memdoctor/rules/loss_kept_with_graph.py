@@ -58,14 +58,14 @@ def check(source: Source) -> Iterator[Finding]:
 
 
 def _finding(source: Source, keep: Keep, freed: bool, from_summary: bool) -> Finding:
-    kept = f"`{keep.path}` keeps the graph of `{shown(keep.added)}` of every iteration"
+    kept = f"`{keep.name}` keeps the graph of `{shown(keep.added)}` of every iteration"
     if freed:
         cost = "its backward() frees the activations, but the graph's nodes stay: host memory grows, the GPU slowly"
     else:
         cost = "no backward() frees it, so all activations of every iteration stay on the GPU"
     return RULE.finding(
         source, keep.node, f"{kept}; {cost}.",
-        variable=keep.path,
+        variable=keep.name,
         advice=_advice(keep),
         severity=Severity.WARNING if freed else Severity.ERROR,
         confidence=Confidence.MEDIUM if from_summary else Confidence.HIGH,

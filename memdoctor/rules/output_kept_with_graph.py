@@ -46,8 +46,8 @@ def _finding(source: Source, flow: Flow, keep: Keep) -> Finding:
     else:
         cost = "gradients are on, so the activations of every iteration stay on the GPU with them"
     return RULE.finding(
-        source, keep.node, f"`{keep.path}` keeps `{shown(keep.added)}` with its graph; {cost}.",
-        variable=keep.path,
+        source, keep.node, f"`{keep.name}` keeps `{shown(keep.added)}` with its graph; {cost}.",
+        variable=keep.name,
         advice=Advice("Keep `.detach().cpu()` of it; evaluate under `torch.no_grad()`.", Applicability.UNSAFE),
         confidence=Confidence.MEDIUM if needs_summary(keep.item) else Confidence.HIGH,
     )
