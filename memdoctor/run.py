@@ -57,11 +57,12 @@ def run(script: str, arguments: Sequence[str], *, module: bool, card: str, outpu
         start = _module_starter(script) if module else _script_starter(script)
         if card != NO_CARD:
             stack.enter_context(virtual_gpu(card))
+        prof.__enter__()  # not `with`: what memdoctor raises here is no part of the script's outcome
         try:
-            with prof:
-                start()
+            start()
         except BaseException as raised:  # SystemExit and KeyboardInterrupt too: the report comes first
             error = without_our_frames(raised.with_traceback(_from_the_script_on(raised.__traceback__)))
+        prof.__exit__(None, error, None)
     return Outcome(prof.report, error)
 
 

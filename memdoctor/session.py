@@ -11,12 +11,14 @@ from pathlib import Path
 
 from memdoctor.analysis.diagnosis import conclude, diagnose
 from memdoctor.analysis.messages import is_out_of_memory
-from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.findings import Confidence, Skipped
+from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, MemoryReading
 from memdoctor.foundation.recording import Recording
-from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, RunEnd, RunHeader, RunReport
+from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED
+from memdoctor.foundation.runs import RunEnd, RunHeader, RunReport, Verdict
 from memdoctor.report import source_of
-from memdoctor.sensing.allocator import Allocator, Counters, HostAllocator, PeakKeeper, cuda_in_use
+from memdoctor.sensing.allocator import Allocator, Counters, HostAllocator, RunningMaximum, cuda_in_use
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
@@ -40,6 +42,7 @@ class Session:
         self._recording = Recording(output)
         self._recorder = Recorder(self._on_iteration, steps=steps)
         self._watched: _Watched | None = None
+        self._before = _device_in_use()[0].counters()
         self._step = 0
         self._broken = False
         self._lock = threading.Lock()
@@ -58,8 +61,10 @@ class Session:
         self._recorder.__exit__(None, None, None)
         self._guarded(self._finish)
         with self._recording as recording:
-            recording.add(_end_of(error))
-            recording.add(conclude(recording.run(), source_of))
+            if self._watched is None:
+                recording.begin(self._header(HostAllocator()))
+            recording.add(self._end(error))
+            recording.add(self._verdict())
             return diagnose(recording.run(), source_of)
 
     def _on_iteration(self, unit: str, phase: str) -> None:
@@ -85,34 +90,65 @@ class Session:
         self._step += 1
 
     def _begin(self) -> _Watched:
-        self._watched = watched = _Watched(self._recording)
-        self._recording.begin(RunHeader(watched.allocator.reading(), self._program, self._started))
+        watched = _Watched(self._recording, self._before)
+        self._recording.begin(self._header(watched.allocator))
+        self._watched = watched
         return watched
+
+    def _header(self, allocator: Allocator) -> RunHeader:
+        return RunHeader(allocator.reading(), self._program, self._started)
 
     def _finish(self) -> None:
         watched = self._watched or self._begin()
         watched.looker.finish(self._step)
-        for remark in _virtual_remarks():
+        watched.counters()
+        for remark in watched.allocator.remarks():
             self._recording.add(remark)
+
+    def _verdict(self) -> Verdict:
+        try:
+            return conclude(self._recording.run(), source_of)
+        except Exception as error:  # the program has done nothing wrong, and its own outcome must come out
+            self._recording.add(Skipped("the verdict", f"memdoctor failed: {error!r}"))
+            return Verdict(Growth("none", "This run could not be judged.", Confidence.LOW), ())
+
+    def _end(self, error: BaseException | None) -> RunEnd:
+        outcome = _outcome(error)
+        message = f"{type(error).__name__}: {error}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
+        peaks = self._watched.peaks if self._watched is not None else (0, 0)
+        return RunEnd(outcome, message, *peaks)
 
 
 class _Watched:
     """The device that the program turned out to use, and what is read from it."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, before: Counters) -> None:
         self.allocator, ledger = _device_in_use()
         self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
-        self._peak = PeakKeeper(self.allocator.counters())
+        self._allocated = RunningMaximum(before.allocated_bytes, before.peak_allocated_bytes)
+        self._reserved = RunningMaximum(before.reserved_bytes, before.peak_reserved_bytes)
+
+    @property
+    def peaks(self) -> tuple[int, int]:
+        """The most that was allocated and reserved since the session began."""
+        return self._allocated.value, self._reserved.value
+
+    def counters(self) -> Counters:
+        """The figures now, taken into the peaks."""
+        now = self.allocator.counters()
+        self._allocated.update(now.allocated_bytes, now.peak_allocated_bytes)
+        self._reserved.update(now.reserved_bytes, now.peak_reserved_bytes)
+        return now
 
     def read(self, step: int, phase: str, seconds: float) -> MemoryReading:
-        counters = self.allocator.counters()
+        counters = self.counters()
         return MemoryReading(
             step=step,
             phase=phase,
             seconds=round(seconds, 6),
             allocated_bytes=counters.allocated_bytes,
             reserved_bytes=counters.reserved_bytes,
-            peak_bytes=self._peak.update(counters),
+            peak_bytes=self._allocated.value,
             live_bytes=counters.live_bytes,
             host_bytes=resident_bytes(),
             utilization_percent=self.allocator.utilization_percent(),
@@ -127,7 +163,13 @@ class _VirtualAllocator:
 
     def counters(self) -> Counters:
         gpu = self._gpu
-        return Counters(gpu.allocated_bytes, gpu.reserved_bytes, gpu.max_allocated_bytes, gpu.live_bytes)
+        return Counters(
+            allocated_bytes=gpu.allocated_bytes,
+            peak_allocated_bytes=gpu.max_allocated_bytes,
+            reserved_bytes=gpu.reserved_bytes,
+            peak_reserved_bytes=gpu.max_reserved_bytes,
+            live_bytes=gpu.live_bytes,
+        )
 
     def reading(self) -> DeviceReading:
         return DeviceReading(0, self._gpu.card.name, self._gpu.total_bytes, self._gpu.context_bytes, "virtual")
@@ -135,30 +177,23 @@ class _VirtualAllocator:
     def utilization_percent(self) -> None:
         """No kernel ever runs on it."""
 
+    def remarks(self) -> tuple[Skipped, ...]:
+        return (self._gpu.remark(),)
+
 
 def _device_in_use() -> tuple[Allocator, Ledger]:
     gpu = current_gpu()
     if gpu is not None and gpu.birth_count:
         return _VirtualAllocator(gpu), gpu
-    card = cuda_in_use()
+    card = cuda_in_use() if gpu is None else None
     if card is not None:
         return card, Census("cuda")
     return HostAllocator(), Census("cpu")
 
 
-def _virtual_remarks() -> list[Skipped]:
-    """What a virtual card did not do: it computes nothing, and answers reads by policy."""
-    gpu = current_gpu()
-    if gpu is None or not gpu.birth_count:
-        return []
-    reads = ", ".join(f"{read.what} at {read.path}:{read.line}" for read in gpu.value_reads) or "none"
-    why = f"they were not computed; reads answered by policy: {reads}"
-    return [Skipped("values of tensors on the virtual card", why)]
-
-
-def _end_of(error: BaseException | None) -> RunEnd:
+def _outcome(error: BaseException | None) -> str:
     if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
-        return RunEnd(FINISHED)
+        return FINISHED
     if isinstance(error, KeyboardInterrupt):
-        return RunEnd(INTERRUPTED)
-    return RunEnd(OUT_OF_MEMORY if is_out_of_memory(error) else RAISED, f"{type(error).__name__}: {error}")
+        return INTERRUPTED
+    return OUT_OF_MEMORY if is_out_of_memory(error) else RAISED

@@ -20,10 +20,9 @@ from memdoctor import user_function
 from memdoctor.analysis.messages import is_out_of_memory
 from memdoctor.batch_trial import STEPS, Outcome, Request
 from memdoctor.foundation.errors import BadInput, MemdoctorError
-from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.records import plain, rebuild
 from memdoctor.sensing.current_card import CurrentCard, current_card
-from memdoctor.virtual.gpu import VirtualGPU, virtual_gpu
+from memdoctor.virtual.gpu import virtual_gpu
 
 _HOW_TO_WRITE_IT = (
     "Write `def make_step(batch_size): ... return step`, or name another function: memdoctor batch-size {}:FUNCTION"
@@ -57,7 +56,7 @@ def _measured(request: Request) -> Outcome:
             fits=fits,
             peak_bytes=card.peak_bytes() if fits else None,
             seconds=round(time.perf_counter() - started, 3),
-            skipped=() if gpu is None else (_not_computed(gpu),),
+            skipped=() if gpu is None else (gpu.remark(),),
         )
 
 
@@ -66,12 +65,6 @@ def _no_card(request: Request) -> BadInput:
         "there is no GPU here to try batch sizes on.",
         f"Name the card they are for: memdoctor batch-size {request.function} --card 24GiB",
     )
-
-
-def _not_computed(gpu: VirtualGPU) -> Skipped:
-    reads = ", ".join(f"{read.what} at {read.path}:{read.line}" for read in gpu.value_reads) or "none"
-    why = f"they were not computed; reads answered by policy: {reads}"
-    return Skipped("values of tensors on the virtual card", why)
 
 
 def _make_step(request: Request) -> Callable[..., Any]:

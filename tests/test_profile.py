@@ -128,6 +128,14 @@ def test_a_failure_of_memdoctor_stays_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert whys == ["memdoctor failed: ZeroDivisionError('division by zero')"]
 
 
+def test_a_verdict_that_fails_is_told_and_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memdoctor.session.conclude", lambda run, source: 1 / 0)
+    with memdoctor.profile() as prof:
+        train(3)
+    assert prof.report.growth.explanation == "This run could not be judged."
+    assert [skipped.what for skipped in prof.report.skipped] == ["the verdict"]
+
+
 def test_a_profile_within_a_profile_is_refused_in_words() -> None:
     with memdoctor.profile():
         with pytest.raises(BadInput, match="open already"):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+
+def shown_path(path: str) -> str:
+    """Relative to the working directory for what lies below it; the same elsewhere, as for `<stdin>`."""
+    folder = os.path.join(os.getcwd(), "")
+    return path.removeprefix(folder)
 
 
 @dataclass(frozen=True)

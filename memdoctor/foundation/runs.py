@@ -36,6 +36,9 @@ class RunEnd:
     """One of the five words above."""
     message: str = ""
     """The exception's own text."""
+    peak_allocated_bytes: int = 0
+    """The most that was seen at any reading, the last one included; that of a run without iterations."""
+    peak_reserved_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,13 @@ class RunReport:
     growth: Growth
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
+
+    @property
+    def peak_allocated_bytes(self) -> int:
+        """Over the whole run, as far as it was recorded."""
+        return max(self.end.peak_allocated_bytes, self.timeline.peak_allocated_bytes)
+
+    @property
+    def peak_reserved_bytes(self) -> int:
+        """Over the whole run, as far as it was recorded."""
+        return max(self.end.peak_reserved_bytes, self.timeline.peak_reserved_bytes)

@@ -7,6 +7,7 @@ binary, as in `docker`, `java -Xmx` and Slurm, whose users write it.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from memdoctor.foundation.errors import BadSize
 
@@ -27,7 +28,7 @@ def parse_bytes(text: str) -> int:
     if match is None:
         raise BadSize(f"{text!r} is not a size.", "Write a number and a unit: 24GiB, 24G, 80 GB, 512MiB.")
     number, letter, suffix, _ = match.groups()
-    return int(float(number) * _factor(letter, suffix))
+    return int(Fraction(number) * _factor(letter, suffix))
 
 
 def _factor(letter: str | None, suffix: str | None) -> int:

@@ -10,7 +10,6 @@ from memdoctor.foundation.runs import RunReport
 
 def run_json(report: RunReport) -> str:
     """Sizes in bytes; `iterations` are the readings, `growth` the verdict, `skipped` what was not looked at."""
-    timeline = report.timeline
     return json.dumps(
         {
             "version": VERSION,
@@ -19,10 +18,10 @@ def run_json(report: RunReport) -> str:
             "outcome": plain(report.end),
             "device": plain(report.header.device),
             "peak": {
-                "allocated_bytes": timeline.peak_allocated_bytes,
-                "reserved_bytes": timeline.peak_reserved_bytes,
+                "allocated_bytes": report.peak_allocated_bytes,
+                "reserved_bytes": report.peak_reserved_bytes,
             },
-            "iterations": plain(timeline.readings),
+            "iterations": plain(report.timeline.readings),
             "growth": plain(report.growth),
             "findings": plain(report.findings),
             "skipped": plain(report.skipped),

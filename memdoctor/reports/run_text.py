@@ -13,7 +13,7 @@ from memdoctor.foundation.runs import FINISHED, RunReport
 from memdoctor.foundation.units import format_bytes
 
 _WIDTH = 110
-_NO_ITERATION = "They are found from optimizer steps and model calls; memdoctor.track(loader) or prof.step() says them."
+_NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
 
 
 def run_text(report: RunReport) -> str:
@@ -72,13 +72,12 @@ def _retainer(retainer: Retainer) -> Iterator[str]:
 
 
 def _summary(report: RunReport) -> Iterator[str]:
-    timeline = report.timeline
     yield f"  device      {_device(report.header.device)}"
     yield (
-        f"  peak        {format_bytes(timeline.peak_allocated_bytes)} allocated, "
-        f"{format_bytes(timeline.peak_reserved_bytes)} reserved"
+        f"  peak        {format_bytes(report.peak_allocated_bytes)} allocated, "
+        f"{format_bytes(report.peak_reserved_bytes)} reserved"
     )
-    yield f"  iterations  {len(timeline.readings)}"
+    yield f"  iterations  {len(report.timeline.readings)}"
     if report.end.outcome != FINISHED:
         yield from _wrapped(f"{report.end.outcome}  {report.end.message}".rstrip(), "  ended       ")
     for skipped in report.skipped:

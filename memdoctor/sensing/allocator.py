@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.readings import DeviceReading
 from memdoctor.sensing.devices import utilization_percent
 
@@ -16,9 +17,10 @@ class Counters:
     """One reading of an allocator. Check by hand: `torch.cuda.memory_summary()`."""
 
     allocated_bytes: int
-    reserved_bytes: int
-    peak_bytes: int
+    peak_allocated_bytes: int
     """The allocator's own running maximum, which the program may reset."""
+    reserved_bytes: int
+    peak_reserved_bytes: int
     live_bytes: int
     """Bytes asked for, without the rounding to blocks."""
 
@@ -35,6 +37,9 @@ class Allocator(Protocol):
     def utilization_percent(self) -> int | None:
         """Share of time in which a kernel ran; None where nobody knows."""
 
+    def remarks(self) -> tuple[Skipped, ...]:
+        """What a report must say about its figures."""
+
 
 class CudaAllocator:
     """The caching allocator of one real card. To be asked only once the program uses CUDA: asking makes a context."""
@@ -47,12 +52,13 @@ class CudaAllocator:
     def counters(self) -> Counters:
         """One call into PyTorch. Check by hand: `torch.cuda.memory_stats()`."""
         stats = torch.cuda.memory_stats_as_nested_dict(self.index)
-        allocated, requested = stats["allocated_bytes"]["all"], stats.get("requested_bytes", {}).get("all", {})
+        allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
         return Counters(
             allocated_bytes=allocated["current"],
-            reserved_bytes=stats["reserved_bytes"]["all"]["current"],
-            peak_bytes=allocated["peak"],
-            live_bytes=requested.get("current", allocated["current"]),
+            peak_allocated_bytes=allocated["peak"],
+            reserved_bytes=reserved["current"],
+            peak_reserved_bytes=reserved["peak"],
+            live_bytes=stats["requested_bytes"]["all"]["current"],
         )
 
     def reading(self) -> DeviceReading:
@@ -65,6 +71,10 @@ class CudaAllocator:
     def utilization_percent(self) -> int | None:
         """As NVML has it, for a few microseconds; None without NVML."""
         return utilization_percent(self._nvml_index)
+
+    def remarks(self) -> tuple[Skipped, ...]:
+        """None: they are the card's own."""
+        return ()
 
 
 def has_card() -> bool:
@@ -84,7 +94,7 @@ class HostAllocator:
 
     def counters(self) -> Counters:
         """Always zeros."""
-        return Counters(0, 0, 0, 0)
+        return Counters(0, 0, 0, 0, 0)
 
     def reading(self) -> DeviceReading:
         """The host as a device without memory of its own."""
@@ -93,6 +103,10 @@ class HostAllocator:
     def utilization_percent(self) -> None:
         """There is no card."""
 
+    def remarks(self) -> tuple[Skipped, ...]:
+        """None: zeros need no explanation beside the device's name."""
+        return ()
+
 
 def _nvml_index(index: int) -> int:
     """The number that the driver gives a card, before `CUDA_VISIBLE_DEVICES`; PyTorch keeps the table to itself."""
@@ -100,20 +114,15 @@ def _nvml_index(index: int) -> int:
     return index if translate is None else int(translate(index))
 
 
-class PeakKeeper:
-    """A running maximum since it was made; the allocator's own began earlier and may be reset by the program."""
+class RunningMaximum:
+    """A maximum since it was made; the allocator's own began earlier and may be reset by the program."""
 
-    def __init__(self, first: Counters) -> None:
-        self._before = first.peak_bytes
-        self.peak_bytes = first.allocated_bytes
+    def __init__(self, value: int, peak: int) -> None:
+        self.value = value
+        self._before = peak
 
-    def update(self, now: Counters) -> int:
-        """The most that was allocated from the first reading until now.
-
-        A maximum that stands where it stood before the first reading may be older than it, and does not count.
-        """
-        candidate = now.allocated_bytes if now.peak_bytes == self._before else now.peak_bytes
-        if now.peak_bytes < self._before:
+    def update(self, value: int, peak: int) -> None:
+        """Take in a reading; a peak that stands where it stood at first may be older, and does not count."""
+        if peak < self._before:
             self._before = -1
-        self.peak_bytes = max(self.peak_bytes, candidate)
-        return self.peak_bytes
+        self.value = max(self.value, value if peak == self._before else peak)

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import torch
 
 from memdoctor.foundation.errors import BadInput
+from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.locations import shown_path
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.cards import Card, find_card
@@ -31,6 +33,7 @@ from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.placement import PLACEMENT
 from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder
+from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
 from memdoctor.virtual.registration import registered
 from memdoctor.virtual.saving import patch_saving
 from memdoctor.virtual.streams import stream_attributes
@@ -92,6 +95,12 @@ class VirtualGPU:
     def value_reads(self) -> tuple[Read, ...]:
         """The reads that were answered by policy, each first use at each line of the program."""
         return self._reads.reads
+
+    def remark(self) -> Skipped:
+        """What a report about this card must say: nothing was computed, and these reads were answered all the same."""
+        reads = ", ".join(f"{read.what} at {shown_path(read.path)}:{read.line}" for read in self.value_reads)
+        answered = f"reads answered by policy: {reads}" if reads else "the program read none"
+        return Skipped("values of tensors on the virtual card", f"they were not computed; {answered}")
 
 
 _in_use: list[VirtualGPU] = []
@@ -179,6 +188,15 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patches.set(torch, "Generator", Generator)
     patches.set(torch._C, "_scatter", lambda tensor, *ignored: (tensor.to(META),))
     patches.set(torch.distributions.Distribution, "_validate_args", False)
-    patches.set(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
+    _patch_cudnn(patches)
     patch_compilers(patches, gpu._reads)
     patch_saving(patches, gpu._ledger, gpu._reads)
+
+
+def _patch_cudnn(patches: Patches) -> None:
+    """A CPU build knows nothing of cuDNN; recurrent layers ask whether their weights should lie in one buffer."""
+    patches.set(torch.backends.cudnn, "is_acceptable", uses_cudnn)
+    patches.set(torch.backends.cudnn, "is_available", lambda: True)
+    patches.set(torch, "_use_cudnn_rnn_flatten_weight", lambda: True)
+    patches.set(torch, "_cudnn_rnn_flatten_weight", flatten_weights)
+    patches.set(importlib.import_module("torch.backends.cudnn.rnn"), "get_cudnn_mode", lambda mode: mode)

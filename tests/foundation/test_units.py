@@ -54,12 +54,12 @@ def test_a_size_is_written(size_bytes: int, text: str) -> None:
     assert format_bytes(size_bytes) == text
 
 
-@given(st.integers(min_value=0, max_value=2**53))
+@given(st.integers(min_value=0, max_value=2**63))
 def test_a_plain_number_is_read_exactly(size_bytes: int) -> None:
     assert parse_bytes(str(size_bytes)) == size_bytes
 
 
-@given(st.integers(min_value=0, max_value=2**53))
+@given(st.integers(min_value=0, max_value=2**63))
 def test_what_is_written_is_read_back_within_its_last_digit(size_bytes: int) -> None:
     """A size of one digit before the point is off by at most 0.05 of 1, which is 5 %."""
     assert parse_bytes(format_bytes(size_bytes)) == pytest.approx(size_bytes, rel=0.05, abs=0)

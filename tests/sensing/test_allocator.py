@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memdoctor.sensing.allocator import Counters, HostAllocator, PeakKeeper
-
-
-def counters(allocated: int, peak: int) -> Counters:
-    return Counters(allocated_bytes=allocated, reserved_bytes=0, peak_bytes=peak, live_bytes=allocated)
+from memdoctor.sensing.allocator import Counters, HostAllocator, RunningMaximum
 
 
 @pytest.mark.parametrize(
@@ -22,12 +18,14 @@ def counters(allocated: int, peak: int) -> Counters:
     ],
 )
 def test_the_peak_is_a_running_maximum(readings: list[tuple[int, int]], peak: int) -> None:
-    first, *rest = [counters(*reading) for reading in readings]
-    keeper = PeakKeeper(first)
-    assert [keeper.update(now) for now in rest][-1] == peak
+    first, *rest = readings
+    maximum = RunningMaximum(*first)
+    for reading in rest:
+        maximum.update(*reading)
+    assert maximum.value == peak
 
 
 def test_the_host_has_no_counters() -> None:
     host = HostAllocator()
-    assert host.counters() == Counters(0, 0, 0, 0)
+    assert host.counters() == Counters(0, 0, 0, 0, 0)
     assert host.reading().name == "cpu" and host.utilization_percent() is None
