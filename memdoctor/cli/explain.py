@@ -1,18 +1,17 @@
-"""`memdoctor explain`: prints the documentation of a rule, which is the docstring of the file that defines it."""
+"""`memdoctor explain`: says what a code means."""
 
 from __future__ import annotations
 
 import click
 
-from memdoctor.rules import find_rule
+from memdoctor.explain import explain
 
 
 @click.command("explain")
-@click.argument("rule", metavar="CODE")
-def command(rule: str) -> None:
+@click.argument("code")
+def command(code: str) -> None:
     """Say what a rule finds, why it costs memory, and what to write instead.
 
     CODE is a rule's code or name, as MD101 or loss-kept-with-graph.
     """
-    found = find_rule(rule)
-    click.echo(f"{found.code} {found.name} ({found.severity.value})\n\n{found.documentation}")
+    click.echo(explain(code), nl=False)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from memdoctor.rules._graph_flow import Flow, Keep, LocalCall
 from memdoctor.rules._names import root_of
 from memdoctor.rules._source import Source
-from memdoctor.rules._values import Kind, State, Value, ancestors
+from memdoctor.rules._summaries import role_of
+from memdoctor.rules._values import Kind, Role, State, Value, ancestors
 
 
 def is_kept_argument(flow: Flow, keep: Keep) -> bool:
@@ -22,14 +23,15 @@ def is_kept_argument(flow: Flow, keep: Keep) -> bool:
 
 
 def graphs_given(source: Source, flow: Flow, keep: Keep) -> Iterator[tuple[Flow, Value]]:
-    """Calls in a loop over data that hand it a proven graph: the caller's flow and the argument."""
+    """Calls in a loop over data that hand it a loss, or anything with a graph to sum: the caller's flow and it."""
     names = _parameters_in(flow, keep)
     for caller in source.flows():
         for call in caller.calls:
             if call.callee is flow.scope and _is_in_data_loop(caller, call):
                 for name in names & call.arguments.keys():
-                    if caller.state(call.arguments[name]) is State.YES:
-                        yield caller, call.arguments[name]
+                    given = call.arguments[name]
+                    if caller.state(given) is State.YES and (keep.is_sum or role_of(caller, [given]) is Role.LOSS):
+                        yield caller, given
 
 
 def _parameters_in(flow: Flow, keep: Keep) -> set[str]:

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._grad_mode import is_switched_by_statement
@@ -73,8 +74,8 @@ def _is_wasteful(source: Source, flow: Flow, forward: Forward) -> bool:
     if flow.backwards:
         return bool(forward.evaluates) and forward.of_same_model
     if forward.evaluates is None:
-        is_plain = not _is_returned(flow, forward) or _callers_only_read(source, flow)
-        return is_evaluation(flow.scope.name) and is_plain
+        name = flow.scope.name or PurePath(source.path).stem
+        return is_evaluation(name) and (not _is_returned(flow, forward) or _callers_only_read(source, flow))
     return forward.evaluates and not any(call.value in other.backwarded for other, call in _calls_of(source, flow))
 
 
