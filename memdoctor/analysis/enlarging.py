@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from memdoctor.analysis.put_line import Source, starts_anew
 from memdoctor.foundation.looks import Look, OwnerPath, Piece, Survivor
 
 _FEWEST_LOOKS = 3
@@ -28,14 +29,17 @@ class Enlarging:
     """The first look that saw it."""
 
 
-def enlarging(looks: Sequence[Look]) -> tuple[Enlarging, ...]:
-    """Variables whose tensor had grown at each of at least three looks, up to the last one."""
+def enlarging(looks: Sequence[Look], source: Source) -> tuple[Enlarging, ...]:
+    """Variables whose tensor had grown at each of at least three looks, up to the last one.
+
+    Those that the source assigns anew each time, as a batch, hold nothing of what they held before.
+    """
     found: list[Enlarging] = []
     for unit in dict.fromkeys(look.unit for look in looks):
         of_unit = [look for look in looks if look.unit == unit and not look.evaluates]
         for path, _ in _candidates(of_unit[-1]) if of_unit else ():
             found.extend(_enlarging(path, of_unit))
-    return tuple(found)
+    return tuple(each for each in found if not starts_anew(each.path.pieces, each.look.files, source))
 
 
 def _candidates(look: Look) -> Iterator[tuple[OwnerPath, Survivor]]:

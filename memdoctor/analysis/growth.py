@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memdoctor.analysis.enlarging import enlarging
+from memdoctor.analysis.enlarging import Enlarging, enlarging
 from memdoctor.analysis.lasting import Lasting, lasting, survivor_events
+from memdoctor.analysis.put_line import Source, no_source
 from memdoctor.analysis.shells import shells
 from memdoctor.foundation.findings import Confidence
 from memdoctor.foundation.looks import Growth, Look
@@ -19,11 +20,17 @@ _LARGE_SWING = 1.25
 """Largest over median bytes of an iteration that are worth a word."""
 
 
-def decide(timeline: Timeline, looks: Sequence[Look], *, capacity_bytes: int | None = None) -> Growth:
-    """The verdict on a whole run. `capacity_bytes` is the size of the card, if it is known."""
-    lasts, grows = lasting(looks), enlarging(looks)
+def decide(
+    timeline: Timeline, looks: Sequence[Look], *, capacity_bytes: int | None = None, source: Source = no_source
+) -> Growth:
+    """The verdict on a whole run.
+
+    `capacity_bytes` is the size of the card, if it is known; `source` gives the text of a file, which tells a tensor
+    that grows from a batch that happens to be larger.
+    """
+    lasts, grows = lasting(looks), enlarging(looks, source)
     if lasts or grows:
-        return _leak(timeline, looks, capacity_bytes)
+        return _leak(timeline, looks[-1], lasts, grows, capacity_bytes)
     if shells(looks):
         return _host_leak(looks)
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
@@ -31,8 +38,9 @@ def decide(timeline: Timeline, looks: Sequence[Look], *, capacity_bytes: int | N
     return _no_leak(timeline)
 
 
-def _leak(timeline: Timeline, looks: Sequence[Look], capacity_bytes: int | None) -> Growth:
-    lasts, grows = lasting(looks), enlarging(looks)
+def _leak(
+    timeline: Timeline, last: Look, lasts: Sequence[Lasting], grows: Sequence[Enlarging], capacity_bytes: int | None
+) -> Growth:
     unit = lasts[0].look.unit if lasts else grows[0].look.unit
     bytes_per_step = sum(each.bytes_per_tick for each in lasts if each.look.unit == unit)
     bytes_per_step += sum(each.bytes_per_tick for each in grows if each.look.unit == unit)
@@ -40,19 +48,19 @@ def _leak(timeline: Timeline, looks: Sequence[Look], capacity_bytes: int | None)
     return Growth(
         verdict="leak",
         explanation=f"Each {unit} keeps {format_bytes(bytes_per_step)} more, since iteration {since}.",
-        confidence=_confidence(lasts, looks),
+        confidence=_confidence(lasts, last),
         bytes_per_step=bytes_per_step,
         since_step=since,
         full_at_step=_full_at_step(timeline, bytes_per_step, capacity_bytes),
-        unexplained_bytes_per_step=_unexplained(looks[-1]),
+        unexplained_bytes_per_step=_unexplained(last),
         unit=unit,
     )
 
 
-def _confidence(lasts: Sequence[Lasting], looks: Sequence[Look]) -> Confidence:
+def _confidence(lasts: Sequence[Lasting], last: Look) -> Confidence:
     if not lasts or not any(each.is_regular for each in lasts):
         return Confidence.LOW if lasts else Confidence.MEDIUM
-    return Confidence.HIGH if looks[-1].tick >= _TOO_SHORT else Confidence.MEDIUM
+    return Confidence.HIGH if last.tick >= _TOO_SHORT else Confidence.MEDIUM
 
 
 def _full_at_step(timeline: Timeline, bytes_per_step: int, capacity_bytes: int | None) -> int | None:

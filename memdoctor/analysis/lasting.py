@@ -17,6 +17,8 @@ _FEWEST_EVENTS_IN_EVALUATION = 8
 _LARGEST_GAP = 4
 _SHARE_ALIVE = 0.75
 _SHARE_OF_LARGEST = 0.02
+_SLOWEST_PACE = 0.5
+"""Events in the second half of the time, over those in the first."""
 _BOUNDED = ("moment", "grad")
 
 
@@ -62,7 +64,7 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
     for holder in holders(last):
         survivors = tuple(survivor for survivor in last.survivors if survivor.birth in holder.births)
         events = sorted({survivor.born_tick for survivor in survivors})
-        if _goes_on(events, last) and not _is_bounded(holder) and _stays(holder, looks):
+        if _goes_on(events, last) and _keeps_pace(events) and not _is_bounded(holder) and _stays(holder, looks):
             gap = _gap(events)
             rate = _rate(survivors, events) if last.exact_births else _rate_by_census(survivors, events)
             yield Lasting(holder, last, survivors, rate, gap <= _LARGEST_GAP)
@@ -72,6 +74,13 @@ def _goes_on(events: Sequence[int], look: Look) -> bool:
     """Enough events, and none is overdue: not a late validation, a grown layer, or a cache at its plateau."""
     enough = _FEWEST_EVENTS_IN_EVALUATION if look.evaluates else _FEWEST_EVENTS
     return len(events) >= enough and events[-1] >= look.tick - 2 - 2 * _gap(events)
+
+
+def _keeps_pace(events: Sequence[int]) -> bool:
+    """Not a cache that fills: its first half brings most of the keys, the second the few that were still missing."""
+    middle = (events[0] + events[-1]) / 2
+    early = sum(event < middle for event in events)
+    return len(events) - early >= _SLOWEST_PACE * early
 
 
 def _gap(events: Sequence[int]) -> float:

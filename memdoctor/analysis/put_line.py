@@ -18,6 +18,13 @@ from memdoctor.foundation.locations import Location
 from memdoctor.foundation.looks import Piece
 
 Source = Callable[[str], "str | None"]
+"""The text of a file, or None where it cannot be read."""
+
+
+def no_source(path: str) -> None:
+    """The answer where no source can be read."""
+
+
 _STEPS = 3
 _KEY_BONUS = 3
 
@@ -66,18 +73,33 @@ def put_line(
 
     `keys` are the constant keys (`repr`) at the end of the paths below it; `files` the user's source files.
     """
-    named = [piece.file for piece in pieces if piece.file is not None]
-    loaded = [read_source(path, text) for path in dict.fromkeys([*named, *files]) if (text := source(path)) is not None]
+    loaded = _loaded(pieces, files, source)
     special = _special(pieces, loaded)
     if special is not None:
         return special
+    best = _best(pieces, keys, loaded)
+    return _location(best.file, best.put.statement) if best is not None else None
+
+
+def starts_anew(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> bool:
+    """True if every statement that assigns the place takes nothing from what it held before."""
+    best = _best(pieces, frozenset(), _loaded(pieces, files, source))
+    return best is not None and best.score < ITEM
+
+
+def _loaded(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> list[SourceFile]:
+    named = [piece.file for piece in pieces if piece.file is not None]
+    texts = ((path, source(path)) for path in dict.fromkeys([*named, *files]))
+    return [read_source(path, text) for path, text in texts if text is not None]
+
+
+def _best(pieces: Sequence[Piece], keys: frozenset[str], loaded: Sequence[SourceFile]) -> _Candidate | None:
     search = _Search(loaded, _accessors(pieces, keys), keys)
     place = _place(pieces, loaded)
     candidates = list(search.candidates(place)) if place is not None else []
     if pieces[-1].kind == "attr" and all(each.score <= EMPTY for each in candidates):
         candidates += search.candidates(_Place(pieces[-1].text, "", None, is_attribute=True))
-    best = min(candidates, key=lambda each: each.rank, default=None)
-    return _location(best.file, best.put.statement) if best is not None else None
+    return min(candidates, key=lambda each: each.rank, default=None)
 
 
 def _location(file: SourceFile, node: ast.stmt) -> Location:

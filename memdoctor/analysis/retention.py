@@ -30,7 +30,7 @@ def findings(looks: Sequence[Look], growth: Growth, source: Source) -> tuple[Fin
     if growth.verdict not in ("leak", "host-leak"):
         return ()
     empty = [_of_shell(each, source) for each in shells(looks)]
-    kept = [*_of_survivors(looks, source), *(_of_enlarging(each, source) for each in enlarging(looks))]
+    kept = [*_of_survivors(looks, source), *(_of_enlarging(each, source) for each in enlarging(looks, source))]
     return (
         *(_with_nodes(finding, empty) for finding in kept),
         *(finding for finding in empty if not any(_is_same(finding, other) for other in kept)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -34,8 +34,6 @@ _PROBE_OBJECTS = 200_000
 """About 0.2 s; a probe has no growth that would justify more."""
 _MAX_SURVIVORS = 5_000
 _NEWEST = 3
-_DEEP_SEARCHES = 6
-"""Searches of the whole heap in one run, 0.1 s and more each."""
 _SHARE_OF_TIME = 0.05
 _FREE_SECONDS = 0.25
 """Processor time of a search that does not have to wait for its share; short programs take far less."""
@@ -51,8 +49,8 @@ class Looker:
         self._units: dict[str, _Watch] = {}
         self._failed = False
         self._incomplete = False
-        self._deep_searches = 0
         self._deep_seconds = 0.0
+        self._hopeless_bytes = 0
         self._rest_until = 0.0
 
     def tick(self, step: int, unit: str) -> None:
@@ -104,7 +102,7 @@ class Looker:
             max_objects=_MAX_OBJECTS if survivors else _PROBE_OBJECTS,
         )
         search.search(user_roots())
-        self._search_deeper(search, {record.birth for _, record in survivors}, ticks)
+        self._search_deeper(search, [record for _, record in survivors], ticks)
         return Look(
             tick=ticks.last,
             step=step,
@@ -121,13 +119,18 @@ class Looker:
             complete=search.complete,
         )
 
-    def _search_deeper(self, search: OwnerSearch, survivors: set[int], ticks: Ticks) -> None:
-        unclaimed = {ticks.of(birth) for birth in survivors - set(search.claimed)}
-        if len(unclaimed) >= _WORTHY_TICKS and self._deep_searches < _DEEP_SEARCHES:
-            began = time.thread_time()
-            self._deep_searches += 1
-            search.search(nameless_roots(search.seen))
-            self._deep_seconds = time.thread_time() - began
+    def _search_deeper(self, search: OwnerSearch, survivors: Sequence[StorageRecord], ticks: Ticks) -> None:
+        """Search the whole heap, which is dear: after a vain attempt only when twice as much is unclaimed."""
+        unclaimed = [record for record in survivors if record.birth not in search.claimed]
+        unclaimed_bytes = sum(record.block_bytes for record in unclaimed)
+        born = {ticks.of(record.birth) for record in unclaimed}
+        if len(born) < _WORTHY_TICKS or unclaimed_bytes < 2 * self._hopeless_bytes:
+            return
+        began = time.thread_time()
+        search.search(nameless_roots(search.seen))
+        is_vain = not any(record.birth in search.claimed for record in unclaimed)
+        self._hopeless_bytes = unclaimed_bytes if is_vain else 0
+        self._deep_seconds = time.thread_time() - began
 
 
 class _Watch:
