@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 import click
 
@@ -54,6 +55,9 @@ def main() -> None:
         code = error.exit_code
     except BrokenPipeError:
         code = _reader_left()
+    except Exception:  # a defect of ours; Python's own exit code for it, 1, would say "findings"
+        click.echo(f"{traceback.format_exc()}memdoctor: this is a defect of memdoctor, please report it.", err=True)
+        code = MemdoctorError.exit_code
     sys.exit(code)
 
 
