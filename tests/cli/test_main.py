@@ -14,7 +14,7 @@ from memdoctor.foundation.errors import BadInput, MemdoctorError
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        pytest.param(BadInput("train.py is missing.", "Name a file."), 2, "memdoctor: train.py is missing.", id="misuse"),
+        pytest.param(BadInput("train.py is missing.", "Name a file."), 2, "memdoctor: train.py is", id="misuse"),
         pytest.param(MemdoctorError("The disk is on fire."), 3, "memdoctor: The disk is on fire.", id="own failure"),
         pytest.param(ZeroDivisionError("ours"), 3, "memdoctor: this is a defect", id="a defect"),
         pytest.param(click.UsageError("no such option"), 2, "no such option", id="usage"),
