@@ -14,11 +14,11 @@ import pytest
 import memdoctor
 from memdoctor.foundation.findings import Finding
 from memdoctor.foundation.runs import RunReport
-from tests.golden.recipes import BLOCK, README, shown_of
+from tests.golden.readmes import READMES, blocks_of, comparable, shown_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "recipes"
-BLOCKS = [(block[2], block[3]) for block in BLOCK.finditer(README.read_text(encoding="utf-8"))]
+BLOCKS = blocks_of(READMES[1])
 
 LESSONS = [
     pytest.param("leaky_loss.py", "keeps the activations of every iteration", id="a summed loss keeps its graph"),
@@ -133,17 +133,12 @@ class TestUnderMemdoctor:
 
     @pytest.mark.parametrize(("command", "shown"), [pytest.param(*block, id=block[0]) for block in BLOCKS])
     def test_the_readme_shows_real_output(self, command: str, shown: str) -> None:
-        """If the change is wanted: `python -m tests.golden.recipes`."""
+        """If the change is wanted: `python -m tests.golden.readmes`."""
         if command.startswith("memdoctor run --virtual a100-40gb recipes/"):
             printed = watched(command.partition("recipes/")[2])[0]
         else:
             printed = output_of("-m", *command.split())
         assert comparable(shown_of(printed)) == comparable(shown)
-
-
-def comparable(text: str) -> str:
-    """Without line breaks, and without the host memory of a process, which differs from machine to machine."""
-    return re.sub(r"process [\d.]+ MiB|[\d.]+ KiB of host", "...", " ".join(text.split()))
 
 
 def test_the_readme_shows_something() -> None:
