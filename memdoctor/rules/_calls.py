@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memdoctor.rules import _summaries
 from memdoctor.rules._grad_mode import switches_grad_off
-from memdoctor.rules._graph_flow import Backward, Forward, LocalCall
+from memdoctor.rules._graph_flow import Forward, LocalCall
 from memdoctor.rules._names import last_name, path_of, root_of, targets_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
@@ -71,7 +71,7 @@ def _imported(here: Expressions, node: ast.Call, name: str, inputs: list[Value])
     if package in NUMBER_PACKAGES:
         return Value(Kind.CUT, name=ARRAY)
     if last in _BACKWARDS:
-        _backward(here, node, inputs[:1])
+        here.flow.operands.update(inputs[:1])
         return cut()
     if last == "deque":
         return Value(Kind.OPAQUE, inputs, here.loops, name="deque" if len(node.args) > 1 or node.keywords else "")
@@ -92,7 +92,7 @@ def _torch(here: Expressions, node: ast.Call, name: str, last: str, inputs: list
     if last[:1].isupper() or name.startswith(_TOOL_PACKAGES):
         return here.opaque(inputs)
     if last == "grad":
-        _backward(here, node, inputs[:1])
+        here.flow.operands.update(inputs[:1])
         return here.opaque(inputs)
     result = here.computed(inputs)
     return _pair(here, result) if last in PAIR_METHODS and len(node.args) > 1 else result
@@ -109,7 +109,7 @@ def _method(
 ) -> Value:
     name = function.attr
     if name in _BACKWARDS:
-        _backward(here, node, _operands(here, function.value, arguments))
+        here.flow.operands.update(_operands(here, function.value, arguments))
         return cut()
     receiver = here.evaluate(function.value)
     if name in CUTTING_METHODS:
@@ -134,10 +134,6 @@ def _operands(here: Expressions, node: ast.AST, arguments: list[Value]) -> list[
     receiver = here.evaluate(node) if path is None else here.stored(path)
     is_tool = bool(arguments) and receiver.kind in (Kind.OUTSIDE, Kind.OPAQUE)
     return arguments[:1] if is_tool else [receiver]
-
-
-def _backward(here: Expressions, node: ast.Call, operands: list[Value]) -> None:
-    here.flow.backwards.append(Backward(node, operands, here.loops))
 
 
 def _change(here: Expressions, node: ast.Call, function: ast.Attribute, name: str) -> None:
@@ -199,8 +195,8 @@ def _local(here: Expressions, node: ast.Call, inputs: list[Value]) -> Value | No
     arguments = _by_parameter(here, node, callee, inputs)
     value = _summaries.result_of(here, node, callee, arguments)
     inner = here.source.flow(callee)
-    trains = inner is not None and bool(inner.backwards)
-    here.flow.calls.append(LocalCall(node, callee, arguments, value, here.loops, here.grad_off, trains))
+    trains = inner is not None and inner.runs_backward
+    here.flow.calls.append(LocalCall(callee, arguments, value, here.loops, here.grad_off, trains))
     _forget_attributes(here, node, callee)
     return value
 

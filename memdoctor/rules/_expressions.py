@@ -52,7 +52,7 @@ class Expressions:
         """A graph begins here, unless gradients are off."""
         if self.grad_off:
             return cut()
-        return Value(Kind.SOURCE, list(inputs), self.loops, last_name(node.func), role, node=node)
+        return Value(Kind.SOURCE, list(inputs), self.loops, last_name(node.func), role)
 
     def derived(self, base: Value) -> Value:
         """An element or attribute of a value."""
@@ -115,7 +115,7 @@ class Expressions:
         if is_sum and (self.grad_off or self._is_in_array(path)):
             return base
         value = Value(Kind.KEEP, [base, item], self.loops)
-        self.flow.keeps.append(Keep(node, path, added, item, value, self.loops, is_sum, self.grad_off))
+        self.flow.keeps.append(Keep(node, path, added, item, value, self.loops, is_sum))
         self.table[path] = value
         return value
 

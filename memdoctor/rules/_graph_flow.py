@@ -32,7 +32,6 @@ class Keep:
     """The accumulator afterwards; kind KEEP."""
     loops: tuple[Loop, ...]
     is_sum: bool
-    grad_off: bool
 
     @property
     def name(self) -> str:
@@ -42,15 +41,6 @@ class Keep:
         if isinstance(self.node, ast.Assign):
             return shown(self.node.targets[0])
         return shown(self.node.target) if isinstance(self.node, ast.AugAssign) else self.path
-
-
-@dataclass(eq=False)
-class Backward:
-    """A backward call."""
-
-    node: ast.Call
-    operands: list[Value]
-    loops: tuple[Loop, ...]
 
 
 @dataclass(eq=False)
@@ -71,7 +61,6 @@ class Forward:
 class LocalCall:
     """A call of a function of the same file."""
 
-    node: ast.Call
     callee: Scope
     arguments: dict[str, Value]
     """By parameter name, where that is plain to see."""
@@ -88,7 +77,8 @@ class Flow:
 
     scope: Scope
     keeps: list[Keep] = field(default_factory=list)
-    backwards: list[Backward] = field(default_factory=list)
+    operands: set[Value] = field(default_factory=set)
+    """What `backward` is called on."""
     forwards: list[Forward] = field(default_factory=list)
     calls: list[LocalCall] = field(default_factory=list)
     returns: list[Value] = field(default_factory=list)
@@ -112,10 +102,10 @@ class Flow:
                 proven |= {value for name, value in group if is_loss_like(name) and value.kind is not Kind.CUT}
         return proven
 
-    @cached_property
-    def operands(self) -> set[Value]:
-        """What `backward` is called on."""
-        return {operand for backward in self.backwards for operand in backward.operands}
+    @property
+    def runs_backward(self) -> bool:
+        """There is a backward call in this scope."""
+        return bool(self.operands)
 
     @cached_property
     def backwarded(self) -> set[Value]:

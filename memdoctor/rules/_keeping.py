@@ -62,7 +62,7 @@ def has_fresh_forward(item: Value, loop: Loop) -> bool:
 def is_freed(flow: Flow, item: Value) -> bool:
     """A backward, here or in the function that returned it, has released the activations of its graph."""
     begins = {value for value in ancestors([item]) if value.kind is Kind.SOURCE or value in flow.proven}
-    return needs_summary(item) or not begins.isdisjoint(flow.backwarded)
+    return any(value.freed_inside or value in flow.backwarded for value in begins)
 
 
 def needs_summary(item: Value) -> bool:
@@ -83,4 +83,4 @@ def kept_outputs(flow: Flow) -> Iterator[Keep]:
 def _is_evaluated(flow: Flow, keep: Keep) -> bool:
     made_of = ancestors([keep.item])
     modes = [forward.evaluates for forward in flow.forwards if forward.value in made_of]
-    return not flow.backwards and (all(modes) or (is_evaluation(flow.scope.name) and False not in modes))
+    return not flow.runs_backward and (all(modes) or (is_evaluation(flow.scope.name) and False not in modes))

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
-from memdoctor.rules._names import Imports, last_name, path_of, root_of, targets_of
+from memdoctor.rules._names import Imports, last_name, path_of, root_of
 from memdoctor.rules._scopes import Class, Scope
 from memdoctor.rules._torch_names import (
     BUILDER_NAME,
@@ -95,16 +95,18 @@ class Source:
     def _find_instances(self) -> None:
         for name, found in self.classes.items():
             for call, _ in self.calls.get(name, ()):
-                statement = self.parents[call]
-                for target in self._assigned(statement, call):
-                    self._instances[target] = found
+                self._instances.update({path_of(place) or "": found for place in self._assigned(call)})
 
-    @staticmethod
-    def _assigned(statement: ast.AST, call: ast.Call) -> Iterator[str]:
-        if isinstance(statement, ast.Assign) and statement.value is call:
-            for target in statement.targets:
-                for place in targets_of(target):
-                    yield path_of(place) or ""
+    def _assigned(self, call: ast.Call) -> Iterator[ast.AST]:
+        """Where the result goes in `meter = Meter()` and in `losses, scores = Meter(), Meter()`."""
+        parent = self.parents[call]
+        outer = self.parents.get(parent)
+        if isinstance(parent, ast.Assign):
+            yield from parent.targets
+        elif isinstance(parent, ast.Tuple) and isinstance(outer, ast.Assign):
+            for target in outer.targets:
+                if isinstance(target, ast.Tuple) and len(target.elts) == len(parent.elts):
+                    yield target.elts[parent.elts.index(call)]
 
     @property
     def is_test(self) -> bool:
@@ -123,7 +125,7 @@ class Source:
             return False
         path = path.removesuffix(".module").removesuffix(".forward")
         name = path.split("[", 1)[0].rsplit(".", 1)[-1] if path.endswith("]") else path.rsplit(".", 1)[-1]
-        if self.is_class(name) or BUILDER_NAME.match(name) or is_criterion(name) or path in self._defined:
+        if name in self.classes or BUILDER_NAME.match(name) or is_criterion(name) or path in self._defined:
             return False
         return path in self.model_paths or self._is_module_instance(path) or self._is_named_like_model(path, name)
 
@@ -132,10 +134,6 @@ class Source:
             return False
         pattern = MODEL_NAME if root_of(path) in (name, "self") else MODEL_METHOD_NAME
         return bool(pattern.fullmatch(name))
-
-    def is_class(self, name: str) -> bool:
-        """Calling this constructs an object."""
-        return name in self.classes
 
     def _is_module_instance(self, path: str) -> bool:
         return path in self._instances and self._instances[path].is_module

@@ -6,7 +6,6 @@ the strongest evidence, a later `.backward()`, comes after the line that a rule 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
@@ -64,9 +63,10 @@ class Value:
     role: Role = Role.NONE
     parts: dict[str, Value] = field(default_factory=dict)
     """Elements of a tuple, list or dictionary literal, by the text of their key."""
-    node: ast.AST | None = None
     from_summary: bool = False
     """True if another function of the file had to be read to know."""
+    freed_inside: bool = False
+    """That function ran the backward of what it returned."""
 
 
 def cut() -> Value:

@@ -71,7 +71,7 @@ def _wants_gradients(scope: Scope) -> bool:
 def _is_wasteful(source: Source, flow: Flow, forward: Forward) -> bool:
     if forward.grad_off or forward.value in flow.backwarded or any(loop.trains for loop in forward.loops[-1:]):
         return False
-    if flow.backwards:
+    if flow.runs_backward:
         return bool(forward.evaluates) and forward.of_same_model
     if forward.evaluates is None:
         name = flow.scope.name or PurePath(source.path).stem
@@ -115,7 +115,7 @@ def _finding(flow: Flow, forward: Forward, source: Source) -> Finding:
 
 
 def _advice(flow: Flow) -> Advice:
-    if flow.scope.name and not flow.backwards:
+    if flow.scope.name and not flow.runs_backward:
         return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`.", Applicability.UNSAFE)
     return Advice("Put the evaluation into `with torch.no_grad():`.", Applicability.UNSAFE)
 
