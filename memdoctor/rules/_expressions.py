@@ -65,7 +65,7 @@ class Expressions:
     def read(self, path: str) -> Value:
         """What a path holds, with all that was put into it; a path never seen came from outside."""
         value = self.stored(path)
-        inside = [part for name, part in self.table.items() if is_inside(name, path)] if path != "self" else []
+        inside = [self.table[name] for name in self._inside(path)] if path != "self" else []
         return mix([value, *inside], self.loops) if inside else value
 
     def stored(self, path: str) -> Value:
@@ -78,11 +78,15 @@ class Expressions:
 
     def store(self, path: str, value: Value) -> None:
         """Put a value at a path; what was inside the old one is forgotten, elements of a literal get their own."""
-        for name in [name for name in self.table if is_inside(name, path)]:
+        for name in self._inside(path):
             del self.table[name]
         self.table[path] = value
         for key, part in value.parts.items():
             self.store(f"{path}[{key}]", part)
+
+    def _inside(self, path: str) -> list[str]:
+        beginnings = (f"{path}.", f"{path}[")
+        return [name for name in self.table if name.startswith(beginnings)]
 
     def bind(self, target: ast.AST, value: Value) -> None:
         """Assign to a target; tuples are opened."""

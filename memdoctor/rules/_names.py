@@ -32,7 +32,7 @@ def root_of(path: str) -> str:
 
 def is_inside(path: str, holder: str) -> bool:
     """True if `path` is an item or attribute of `holder`, at any depth."""
-    return path.startswith(holder) and path[len(holder):len(holder) + 1] in (".", "[")
+    return path.startswith((f"{holder}.", f"{holder}["))
 
 
 def shown(node: ast.AST) -> str:
@@ -62,6 +62,21 @@ def identifiers(node: ast.AST) -> Iterator[str]:
 def words(name: str) -> set[str]:
     """`train_lossG1` to {train, loss, g1}: what a name is made of."""
     return {part.lower().rstrip("0123456789") for part in re.findall(r"[A-Za-z][a-z0-9]*|[A-Z0-9]+(?![a-z])", name)}
+
+
+def parts_of(node: ast.AST) -> Iterator[ast.AST]:
+    """The child nodes that have children of their own or a name: no operators, no load and store marks.
+
+    As `ast.iter_child_nodes`, at half its time: a scan spends most of its time walking trees.
+    """
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            for item in value:
+                if isinstance(item, ast.AST):
+                    yield item
+        elif isinstance(value, ast.AST) and value._fields:
+            yield value
 
 
 def targets_of(node: ast.AST) -> Iterator[ast.AST]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from memdoctor.rules._names import last_name
+from memdoctor.rules._names import last_name, parts_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -80,4 +80,4 @@ class Scope:
             node = waiting.pop()
             yield node
             if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-                waiting.extend(ast.iter_child_nodes(node))
+                waiting.extend(parts_of(node))

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
-from memdoctor.rules._names import Imports, last_name, path_of, root_of
+from memdoctor.rules._names import Imports, last_name, parts_of, path_of, root_of
 from memdoctor.rules._scopes import Class, Scope
 from memdoctor.rules._torch_names import (
     BUILDER_NAME,
@@ -57,7 +57,7 @@ class Source:
 
     def _index(self, imports: list[ast.Import | ast.ImportFrom]) -> None:
         waiting: list[tuple[ast.AST, ast.AST, Scope, Class | None]] = [
-            (child, self.tree, self.module, None) for child in ast.iter_child_nodes(self.tree)
+            (child, self.tree, self.module, None) for child in parts_of(self.tree)
         ]
         while waiting:
             node, parent, inside, holder = waiting.pop()
@@ -72,7 +72,7 @@ class Source:
                 self._add_call(node, inside)
             elif isinstance(node, ast.Try):
                 self.tries.append(node)
-            waiting.extend((child, node, inside, holder) for child in ast.iter_child_nodes(node))
+            waiting.extend((child, node, inside, holder) for child in parts_of(node))
 
     def _add_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: Scope, owner: Class | None) -> Scope:
         scope = Scope(node, owner, parent)
