@@ -179,7 +179,7 @@ def _optimizer(owner: torch.optim.Optimizer) -> Iterator[Edge]:
 
 def _cached_function(owner: Any) -> Iterator[Edge]:
     for value in gc.get_referents(owner):
-        yield ("cached", owner.__name__) if type(value) is dict else INSIDE, value
+        yield INSIDE if value is owner.__wrapped__ else ("cached", owner.__name__), value
 
 
 def _array(owner: Any) -> Iterator[Edge]:
@@ -189,15 +189,15 @@ def _array(owner: Any) -> Iterator[Edge]:
 
 def _instance(owner: object) -> Iterator[Edge]:
     kind: type = type(owner)
-    namespace = _namespace(kind)
-    if namespace is not None:
-        for name, value in list(namespace.__get__(owner).items()):
-            yield ("attr", name), value
+    descriptor = _namespace(kind)
+    namespace = descriptor.__get__(owner) if descriptor is not None else {}
+    for name, value in list(namespace.items()):
+        yield ("attr", name), value
     for name, member in _slots(kind):
         value = _slot(member, owner)
         if value is not None:
             yield ("attr", name), value
-    yield from _unnamed(owner)
+    yield from (edge for edge in _unnamed(owner) if edge[1] is not namespace)
 
 
 @functools.cache

@@ -1,7 +1,10 @@
 """What an autograd graph keeps alive, read without running anything of the user's and without keeping anything.
 
 A saved tensor that a `saved_tensors_hooks` has packed is handed out as it was packed: unpacking it would run the
-user's hook, which may allocate or recompute. `next_functions` may be 100,000 nodes deep, hence no recursion.
+user's hook, which may allocate or recompute.
+
+Graphs may be 100,000 nodes deep, hence no recursion, and hence a limit: a C++ node that Python has once seen is later
+destroyed through its Python object, recursively. In torch 2.13 a chain of 100,000 such nodes overflows a stack of 8 MiB.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import torch
 
 MAX_NODES = 200_000
 """About a third of a second of walking."""
+MAX_DEPTH = 2_000
+"""Safe on the stack of 512 KiB that threads have on macOS; the head of a chain, its youngest part, is what is seen."""
 
 
 @dataclass
@@ -36,24 +41,27 @@ class GraphWalk:
     def __init__(self, max_nodes: int = MAX_NODES) -> None:
         self._seen: dict[int, object] = {}
         self._max_nodes = max_nodes
-
-    @property
-    def complete(self) -> bool:
-        """False if the budget ended a walk: what was found is a lower bound."""
-        return len(self._seen) < self._max_nodes
+        self.complete = True
+        """False if a limit ended a walk: what was found is a lower bound."""
 
     def walk(self, grad_fn: Any) -> Held:
         """Everything behind `grad_fn` that no earlier walk has seen."""
         held = Held()
-        waiting = [grad_fn]
-        while waiting and self.complete:
-            node = waiting.pop()
+        waiting = [(grad_fn, 0)]
+        while waiting:
+            node, depth = waiting.pop()
             if id(node) in self._seen:
                 continue
+            if len(self._seen) >= self._max_nodes:
+                self.complete = False
+                break
             self._seen[id(node)] = node
             held.nodes += 1
             held.objects.extend(_kept_by(node))
-            waiting.extend(following for following, _ in node.next_functions if following is not None)
+            if depth < MAX_DEPTH:
+                waiting += [(following, depth + 1) for following, _ in node.next_functions if following is not None]
+            else:
+                self.complete = False
         return held
 
 

@@ -17,6 +17,7 @@ from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.looks import Look
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.edges import forget_types
+from memdoctor.sensing.graphs import MAX_DEPTH
 from memdoctor.sensing.host import host_heap_bytes
 from memdoctor.sensing.nameless import nameless_roots
 from memdoctor.sensing.owners import OwnerSearch, undisturbed
@@ -71,7 +72,8 @@ class Looker:
     def finish(self, step: int) -> None:
         """The run is over; says what the searches had to leave out."""
         if self._incomplete:
-            self._skip(Skipped("part of the heap", f"it has more objects than a search may visit ({_MAX_OBJECTS:,})"))
+            limits = f"a search visits {_MAX_OBJECTS:,} objects at most, and graphs to a depth of {MAX_DEPTH:,}"
+            self._skip(Skipped("part of the heap", limits))
 
     def _begin(self, unit: str) -> _Watch:
         trains = unit != MODEL_CALL or (not self._units and torch.is_grad_enabled())
