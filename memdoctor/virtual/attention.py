@@ -37,6 +37,17 @@ def attention_backend(
     return "math"
 
 
+def operands_fit(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether fused kernels take these shapes; where not, plain attention broadcasts them, or complains."""
+    return (
+        query.dim() == key.dim() == value.dim() == 4
+        and query.dtype == key.dtype == value.dtype
+        and query.shape[0] == key.shape[0] == value.shape[0]
+        and query.shape[3] == key.shape[3]
+        and key.shape[1:3] == value.shape[1:3]
+    )
+
+
 def _cudnn_is_on() -> bool:
     switches: Any = torch.backends.cuda
     return hasattr(switches, "cudnn_sdp_enabled") and bool(switches.cudnn_sdp_enabled())

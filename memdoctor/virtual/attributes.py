@@ -77,6 +77,17 @@ def _repr(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[
     return f"{head}, device='{CARD}'{separator}{dtype}{graph})"
 
 
+def _deepcopy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """On a card the copy begins as a tensor of one element, before it is given the copied storage."""
+    tensor, memo = args
+    is_known = id(tensor) in memo
+    copy = func(tensor, memo)
+    if mode.on_card(tensor) and not is_known:
+        with mode.ledger.scratch([tensor.element_size()]):
+            return copy
+    return copy
+
+
 def _getter(name: str) -> Any:
     """The key under which a tensor's attribute arrives: method wrappers of one attribute are equal, not identical."""
     return getattr(torch.Tensor, name).__get__
@@ -91,6 +102,7 @@ ATTRIBUTES: dict[Any, Handler] = {
     torch.Tensor.data_ptr: _data_ptr,
     torch.Tensor.pin_memory: _itself,
     torch.Tensor.is_pinned: _not_pinned,
+    torch.Tensor.__deepcopy__: _deepcopy,
     torch.Tensor.numpy: _numpy,
     torch.Tensor.__array__: _numpy,
     torch.Tensor.__format__: _format,

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from memdoctor.virtual.attention import ATTENTION, added_mask, attention_backend
+from memdoctor.virtual.attention import ATTENTION, added_mask, attention_backend, operands_fit
 from memdoctor.virtual.cards import Card
+from memdoctor.virtual.recurrent import recurrent_kernels
 
 aten = torch.ops.aten
 
@@ -24,7 +25,8 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         dropout_p: float = 0.0, is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
     ) -> Any:
         with torch._C.DisableTorchFunction():
-            backend = attention_backend(card, query, key, attn_mask, dropout_p)
+            is_fused = operands_fit(query, key, value)
+            backend = attention_backend(card, query, key, attn_mask, dropout_p) if is_fused else "math"
             mask = added_mask(attn_mask, query.dtype)
             return ATTENTION[backend](query, key, value, mask, dropout_p, is_causal, scale)
 
@@ -33,6 +35,7 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         "dropout": _dropout,
         "linear": _linear,
         "scaled_dot_product_attention": scaled_dot_product_attention,
+        **recurrent_kernels(),
     }
 
 

@@ -148,12 +148,11 @@ def virtual_gpu(
 @contextlib.contextmanager
 def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
-    rules = {**ANSWERS, **OPERATORS}
     device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
 
     @contextlib.contextmanager
     def both_modes() -> Iterator[None]:
-        with Recorder(gpu.card, gpu._ledger, gpu._known, gpu._reads, rules), device_mode:
+        with Recorder(gpu.card, gpu._ledger, gpu._known, gpu._reads, ANSWERS, OPERATORS), device_mode:
             yield
 
     _patch_modules(gpu, patches)

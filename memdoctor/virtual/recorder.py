@@ -47,14 +47,16 @@ class Recorder(TorchDispatchMode):
     """One per thread; all share the card's ledger."""
 
     def __init__(
-        self, card: Card, ledger: Ledger, known: KnownContents, reads: ReadLog, rules: Mapping[Any, Rule]
+        self, card: Card, ledger: Ledger, known: KnownContents, reads: ReadLog,
+        answers: Mapping[Any, Rule], operators: Mapping[Any, Rule],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.card = card
         self.ledger = ledger
         self.known = known
         self.reads = reads
-        self.rules = rules
+        self.answers = answers
+        self.operators = operators
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -76,8 +78,11 @@ class Recorder(TorchDispatchMode):
         if self.ledger.has_foreign or self.ledger.births_are_foreign:
             if placing.is_foreign(self.ledger, args, kwargs):
                 return placing.run_foreign(self.ledger, func, args, kwargs)
-        rule = self.rules.get(func)
-        if rule is not None:
+        answer = self.answers.get(func)
+        if answer is not None:
+            return answer(self, func, args, kwargs)
+        rule = self.operators.get(func)
+        if rule is not None and placing.concerns_card(func, args, kwargs):
             return rule(self, func, args, kwargs)
         if _is_composite(func):
             with self:
@@ -159,14 +164,15 @@ class Recorder(TorchDispatchMode):
 
     def _write(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if traits.skippable:
-            self._check_shapes_once(func, args, kwargs)
+            self.check(func, args, kwargs)
             out = args[0] if isinstance(args[0], torch.Tensor) else None
         else:
             out = placing.run(func, args, kwargs)
         self._enter_written(func, traits, args, kwargs)
         return out
 
-    def _check_shapes_once(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Let the meta kernel complain about shapes and types, once per signature."""
         try:
             key = signature(func, args, kwargs)
         except Uncachable:

@@ -134,6 +134,25 @@ def test_mixing_devices_raises_what_cuda_raises(gpu: VirtualGPU, mix) -> None:
         mix(torch.ones(3, device="cuda"), torch.ones(3))
 
 
+WRONG = {
+    "matrix product": lambda x: x @ x,
+    "sum": lambda x: x + torch.ones(5, device="cuda"),
+    "layer norm": lambda x: nn.functional.layer_norm(x, (7,)),
+    "loss": lambda x: nn.functional.mse_loss(x, torch.ones(5, 4, device="cuda")),
+    "convolution": lambda x: nn.Conv2d(5, 1, 1).cuda()(x[None, None]),
+    "attention": lambda x: nn.functional.scaled_dot_product_attention(*[x[None, None]] * 2, x[None, None, :2]),
+    "in place": lambda x: x.add_(torch.ones(5, device="cuda")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG.keys())
+def test_wrong_shapes_raise_each_time(gpu: VirtualGPU, call) -> None:
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            call(torch.ones(3, 4, device="cuda"))
+
+
 def test_host_scalars_and_host_indices_may_be_mixed_in(gpu: VirtualGPU) -> None:
     card = torch.ones(3, device="cuda")
     assert (card + torch.tensor(1.0)).is_cuda

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, embedding, foreach, losses, matmul, normalization, reductions, softmax,
+    attention, batch_norm, convolution, ctc, embedding, foreach, losses, matmul, normalization, pooling, recurrent,
+    reductions, softmax,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -23,6 +24,8 @@ OPERATORS: dict[Any, Rule] = {
     **losses.RULES,
     **matmul.RULES,
     **normalization.RULES,
+    **pooling.RULES,
+    **recurrent.RULES,
     **reductions.RULES,
     **softmax.RULES,
 }

@@ -17,6 +17,7 @@ _PHILOX_BYTES = 16
 def _flash(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Works on [batch, sequence, heads, size]: the output is a transposed view of its own layout."""
     query, key, value, *rest = args
+    recorder.check(func, args, kwargs)
     batch, heads, queries, size = query.shape
     keys = key.shape[2]
     dropout = rest[0] if rest else kwargs.get("dropout_p", 0.0)
@@ -48,6 +49,7 @@ def _flash_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs
 def _cudnn(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(query, key, value, bias, compute_log_sumexp, ...)`: seeds first, the output in the query's layout."""
     query, key, value = args[:3]
+    recorder.check(func, args, kwargs)
     batch, heads, queries, _ = query.shape
     seed, offset = recorder.new((), torch.int64), recorder.new((), torch.int64)
     out = recorder.new_like(query) if value.shape[-1] == query.shape[-1] else recorder.new(
@@ -69,6 +71,7 @@ def _cudnn_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs
 def _efficient(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(query, key, value, bias, compute_log_sumexp, ...)`; the seeds live on the host."""
     query, _, value = args[:3]
+    recorder.check(func, args, kwargs)
     batch, heads, queries, _ = query.shape
     out = recorder.new((batch, queries, heads, value.shape[-1]), query.dtype).transpose(1, 2)
     length = attention.efficient_logsumexp_length(queries) if args[4] else 0
@@ -80,8 +83,6 @@ def _efficient(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dic
 def _efficient_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """float32: product of gradient and output, delta, its copy; the first two are gone before the workspace comes."""
     grad, query, key, value, bias = args[:5]
-    if not grad.is_meta:
-        return None, None, None, None
     batch, heads, queries, size = query.shape
     sequence_first = recorder.contiguous(grad.transpose(1, 2))
     gradients = [_in_sequence_layout(recorder, tensor) for tensor in (query, key, value)]

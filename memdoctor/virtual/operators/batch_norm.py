@@ -15,8 +15,7 @@ aten = torch.ops.aten
 def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, weight, bias, running_mean, running_var, training, ...)`; statistics are float32."""
     tensor, training = args[0], args[5]
-    if not tensor.is_meta:
-        return recorder.run(func, args, kwargs)
+    recorder.check(func, args, kwargs)
     out = recorder.new_like(tensor)
     length = tensor.shape[1] if training else 0
     mean, deviation = (recorder.new((length,), torch.float32) for _ in range(2))
@@ -27,8 +26,6 @@ def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: di
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_out, input, weight, running_mean, running_var, save_mean, save_invstd, train, eps, output_mask)`."""
     grad, tensor, weight, mask = *args[:3], args[9]
-    if not grad.is_meta:
-        return recorder.run(func, args, kwargs)
     if _is_native(tensor) and _is_channels_last(tensor):
         return _channels_last_backward(recorder, tensor, weight, mask)
     same_format = recorder.new_like(tensor, grad.dtype) if grad.stride() != tensor.stride() else grad

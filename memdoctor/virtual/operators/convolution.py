@@ -1,4 +1,4 @@
-"""Convolution: operands in one memory format, output, and without cuDNN a buffer of columns.
+"""Convolution: output, operands in one memory format, and without cuDNN a buffer of columns.
 
 cuDNN's own workspace is chosen at run time and left out.
 """
@@ -21,12 +21,10 @@ _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 def _convolution(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`."""
     tensor, weight = args[:2]
-    if not tensor.is_meta:
-        return recorder.run(func, args, kwargs)
     layout = _memory_format(tensor, weight)
-    operands = [_in_format(recorder, operand, layout) for operand in (tensor, weight)]
     shape = recorder.run_unrecorded(func, args, kwargs).shape
     out = _new(recorder, shape, tensor.dtype, layout)
+    operands = [_in_format(recorder, operand, layout) for operand in (tensor, weight)]
     with recorder.ledger.scratch(_columns(tensor, weight, out.shape[2:], args)):
         _hold_workspace(recorder)
         del operands
@@ -36,21 +34,40 @@ def _convolution(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: d
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_output, input, weight, bias_sizes, stride, ..., groups, output_mask)`."""
     grad, tensor, weight, bias_sizes = args[:4]
-    if not grad.is_meta:
-        return recorder.run(func, args, kwargs)
-    layout, mask = _memory_format(tensor, weight), args[-1]
-    operands = [_in_format(recorder, operand, layout) for operand in (grad, tensor, weight)]
+    mask = args[-1]
     columns = _columns(tensor, weight, grad.shape[2:], (None, None, None, *args[4:]))
-    grad_input = _new(recorder, tensor.shape, tensor.dtype, layout) if mask[0] else None
+    grad_input = _input_gradient(recorder, grad, tensor, weight) if mask[0] else None
     with recorder.ledger.scratch(columns if mask[0] else []):
         _hold_workspace(recorder)
-        grad_weight = _new(recorder, weight.shape, weight.dtype, layout) if mask[1] else None
+        grad_weight = _weight_gradient(recorder, grad, tensor, weight) if mask[1] else None
         with recorder.ledger.scratch([] if mask[0] else columns):
             pass
     grad_bias = recorder.new(bias_sizes, grad.dtype) if mask[2] else None
     if grad_bias is not None:
-        play_scratch(recorder, operands[0], [dim for dim in range(grad.dim()) if dim != 1], grad_bias)
+        play_scratch(recorder, grad, [dim for dim in range(grad.dim()) if dim != 1], grad_bias)
     return grad_input, grad_weight, grad_bias
+
+
+def _input_gradient(
+    recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """The result comes before the copies (`cudnn_convolution_backward_input`, native/cudnn/ConvShared.cpp)."""
+    layout = _memory_format(grad, weight)
+    out = _new(recorder, tensor.shape, tensor.dtype, layout)
+    copies = [_in_format(recorder, operand, layout) for operand in (weight, grad)]
+    del copies
+    return out
+
+
+def _weight_gradient(
+    recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """The copies come before the result (`cudnn_convolution_backward_weight`)."""
+    layout = _memory_format(tensor, grad)
+    copies = [_in_format(recorder, operand, layout) for operand in (grad, tensor)]
+    out = _new(recorder, weight.shape, weight.dtype, layout)
+    del copies
+    return out
 
 
 def _hold_workspace(recorder: Recorder) -> None:

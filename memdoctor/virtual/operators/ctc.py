@@ -16,8 +16,6 @@ _ARRAYS = 3
 def _forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(log_probs [T, B, C], targets, input_lengths, target_lengths, ...)`; alpha is [B, T, 2 * longest + 1]."""
     log_probs, _, _, target_lengths = args[:4]
-    if not log_probs.is_meta:
-        return func(*args, **kwargs)
     steps, batch = log_probs.shape[:2]
     longest = max(target_lengths)
     loss = recorder.new((batch,), log_probs.dtype)
@@ -29,8 +27,6 @@ def _forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad, log_probs, targets, input_lengths, target_lengths, loss, alpha, ...)`; beta is as large as alpha."""
     log_probs, alpha = args[1], args[6]
-    if not log_probs.is_meta:
-        return func(*args, **kwargs)
     with recorder.ledger.scratch([8 * log_probs.shape[1]] * _ARRAYS + [alpha.nbytes]):
         return recorder.new_like(log_probs)
 

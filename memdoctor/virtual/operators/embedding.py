@@ -13,8 +13,8 @@ aten = torch.ops.aten
 
 
 def _embedding(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    weight, indices = args[:2]
-    if not weight.is_meta or indices.is_contiguous():
+    indices = args[1]
+    if indices.is_contiguous():
         return recorder.run(func, args, kwargs)
     with recorder.ledger.scratch([8 * indices.numel()]):
         return recorder.run(func, args, kwargs)
@@ -23,8 +23,6 @@ def _embedding(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dic
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_output, indices, num_weights, ...)`."""
     grad, indices, rows = args[:3]
-    if not grad.is_meta:
-        return recorder.run(func, args, kwargs)
     grad = recorder.contiguous(grad)
     width = grad.shape[-1]
     held = embedding_backward_held(indices.numel(), rows, width, sm_count=recorder.card.sm_count)

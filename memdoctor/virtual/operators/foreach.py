@@ -13,8 +13,6 @@ from memdoctor.virtual.recorder import Recorder, Rule
 def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The partial norms of all tensors come before the results."""
     tensors = args[0]
-    if not tensors[0].is_meta:
-        return recorder.run(func, args, kwargs)
     with recorder.ledger.scratch([foreach_norm_scratch([tensor.numel() for tensor in tensors])]):
         return recorder.run(func, args, kwargs)
 

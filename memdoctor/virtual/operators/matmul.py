@@ -15,18 +15,16 @@ aten = torch.ops.aten
 
 def _product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = recorder.run(func, args, kwargs)
-    if out.is_meta:
-        matrices = [arg for arg in args if isinstance(arg, torch.Tensor)][-2:]
-        copies = [matrix.nbytes for matrix in matrices if needs_copy(matrix.shape, matrix.stride())]
-        with recorder.ledger.scratch(copies):
-            hold_workspace(recorder)
+    matrices = [arg for arg in args if isinstance(arg, torch.Tensor)][-2:]
+    copies = [matrix.nbytes for matrix in matrices if needs_copy(matrix.shape, matrix.stride())]
+    with recorder.ledger.scratch(copies):
+        hold_workspace(recorder)
     return out
 
 
 def _vector_product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = recorder.run(func, args, kwargs)
-    if out.is_meta:
-        hold_workspace(recorder)
+    hold_workspace(recorder)
     return out
 
 

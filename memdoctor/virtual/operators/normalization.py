@@ -1,4 +1,4 @@
-"""Layer norm; statistics are float32 whatever the input is."""
+"""Layer norm and group norm; statistics are float32 whatever the input is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from memdoctor.virtual.kernels.normalization import layer_norm_backward_scratch
 from memdoctor.virtual.recorder import Recorder, Rule
 
 aten = torch.ops.aten
+_FLOAT_BYTES = 4
 
 
 def _layer_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, normalized_shape, ...)`: copy of a non-contiguous input, output, mean, reciprocal deviation."""
     tensor, normalized = args[:2]
-    if not tensor.is_meta:
-        return recorder.run(func, args, kwargs)
+    recorder.check(func, args, kwargs)
     source = recorder.contiguous(tensor)
     statistics = (*tensor.shape[: tensor.dim() - len(normalized)], *[1] * len(normalized))
     dtype = torch.float64 if tensor.dtype is torch.float64 else torch.float32
@@ -28,8 +28,6 @@ def _layer_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: di
 def _layer_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_out, input, normalized_shape, mean, rstd, weight, bias, output_mask)`."""
     grad, tensor, normalized, _, _, weight, bias, mask = args
-    if not grad.is_meta:
-        return recorder.run(func, args, kwargs)
     source = recorder.contiguous(tensor)
     out = recorder.new(tensor.shape, tensor.dtype) if mask[0] else None
     wanted = [like for like, is_wanted in zip((weight, bias), mask[1:]) if is_wanted and like is not None]
@@ -61,7 +59,30 @@ def _summed(
     return gradients
 
 
+def _group_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Beside the outputs a factor and a term per sample and channel (native/cuda/group_norm_kernel.cu)."""
+    tensor = args[0]
+    out = recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch([_per_channel(tensor)] * 2):
+        return out
+
+
+def _group_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(grad_out, input, mean, ...)`: two sums and a factor per sample and channel, two per sample and group."""
+    tensor, mean = args[1], args[2]
+    out = recorder.run(func, args, kwargs)
+    channel, group = _per_channel(tensor), mean.numel() * _FLOAT_BYTES
+    with recorder.ledger.scratch([channel, channel, group, group, channel]):
+        return out
+
+
+def _per_channel(tensor: torch.Tensor) -> int:
+    return int(tensor.shape[0] * tensor.shape[1] * _FLOAT_BYTES)
+
+
 RULES: dict[Any, Rule] = {
+    aten.native_group_norm.default: _group_norm,
+    aten.native_group_norm_backward.default: _group_norm_backward,
     aten.native_layer_norm.default: _layer_norm,
     aten.native_layer_norm_backward.default: _layer_norm_backward,
 }

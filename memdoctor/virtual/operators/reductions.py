@@ -44,8 +44,6 @@ def _dimensions(tensor: torch.Tensor, dims: Any) -> Collection[int]:
 
 def play_scratch(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[int], out: torch.Tensor) -> None:
     """Take and return the scratch of a reduction; accumulators are float32 for floats, else as wide as the result."""
-    if not tensor.is_meta:
-        return
     wide = out.dtype if not out.dtype.is_floating_point or out.dtype is torch.float64 else torch.float32
     scratch = reduction_scratch(
         tensor.shape, tensor.stride(), frozenset(reduced), accumulator_bytes=wide.itemsize,

@@ -14,8 +14,7 @@ aten = torch.ops.aten
 def _softmax(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(self, dim, half_to_float)`: the output, then a copy of a non-contiguous input."""
     tensor, _, to_float = args
-    if not tensor.is_meta:
-        return recorder.run(func, args, kwargs)
+    recorder.check(func, args, kwargs)
     out = recorder.new(tensor.shape, torch.float32 if to_float else tensor.dtype)
     recorder.contiguous(tensor)
     return out
@@ -24,8 +23,6 @@ def _softmax(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
 def _safe_softmax(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Rows that are masked as a whole become zero: masks of all elements and of rows, and a scalar."""
     tensor, dim = args[:2]
-    if not tensor.is_meta:
-        return recorder.run(func, args, kwargs)
     out = recorder.new(tensor.shape, kwargs.get("dtype") or tensor.dtype)
     rows = tensor.numel() // max(1, tensor.shape[dim])
     with recorder.ledger.scratch([tensor.numel(), rows, tensor.element_size()]):
@@ -35,8 +32,6 @@ def _safe_softmax(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: 
 def _softmax_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_output, output, dim, input_dtype)`: the product of both is made first (SoftMax.cu)."""
     grad, output, _, dtype = args
-    if not grad.is_meta:
-        return recorder.run(func, args, kwargs)
     out = recorder.new(grad.shape, dtype)
     with recorder.ledger.scratch([output.nbytes]):
         return out
@@ -45,8 +40,6 @@ def _softmax_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwar
 def _log_softmax_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_output, output, dim, input_dtype)`: only a gradient that is not contiguous is copied."""
     grad, _, _, dtype = args
-    if not grad.is_meta:
-        return recorder.run(func, args, kwargs)
     out = recorder.new(grad.shape, dtype)
     recorder.contiguous(grad)
     return out
@@ -55,8 +48,6 @@ def _log_softmax_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], 
 def _native_dropout(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The mask of bytes comes before the output (aten/src/ATen/native/cuda/Dropout.cu)."""
     tensor = args[0]
-    if not tensor.is_meta:
-        return recorder.run(func, args, kwargs)
     mask = recorder.new_like(tensor, torch.bool)
     return recorder.new_like(tensor), mask
 

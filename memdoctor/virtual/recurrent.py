@@ -1,0 +1,92 @@
+"""Recurrent layers above autograd: cuDNN's single operator, and the fused LSTM cell.
+
+Elsewhere PyTorch puts them together step by step, and saves every step's gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+_MODES = {"rnn_relu": 0, "rnn_tanh": 1, "lstm": 2, "gru": 3}
+"""`cudnnRNNMode_t` of cudnn_adv.h."""
+_DTYPES = (torch.float16, torch.float32, torch.float64, torch.bfloat16)
+
+
+def recurrent_kernels() -> dict[str, Callable[..., Any]]:
+    """Kernels for `AutogradMeta` by operator."""
+    layers = {f"{name}.input": _layer_kernel(name) for name in _MODES}
+    return {**layers, "lstm_cell": _lstm_cell}
+
+
+def _layer_kernel(name: str) -> Callable[..., Any]:
+    operator = getattr(aten, name).input
+
+    def layer(
+        data: torch.Tensor, hidden: Any, params: list[torch.Tensor], has_biases: bool, num_layers: int,
+        dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+    ) -> Any:
+        with torch._C.DisableTorchFunction():
+            if not uses_cudnn(data):
+                return operator._op_dk(
+                    torch._C.DispatchKey.CompositeImplicitAutograd, data, hidden, params, has_biases, num_layers,
+                    dropout, train, bidirectional, batch_first)
+            state = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden, None]
+            data, state, params, buffer = _cast_or_flat(data, state, params)
+            proj_size = state[0].shape[2] if state[1] is not None and state[0].shape != state[1].shape else 0
+            hidden_size = (state[0] if state[1] is None else state[1]).shape[2]
+            out = aten._cudnn_rnn(
+                data, params, 4 if has_biases else 2, buffer, *state, _MODES[name], hidden_size, proj_size, num_layers,
+                batch_first, dropout, train, bidirectional, [], None)
+            return tuple(out[:3] if name == "lstm" else out[:2])
+    return layer
+
+
+def uses_cudnn(tensor: torch.Tensor) -> bool:
+    """As `torch.backends.cudnn.is_acceptable` on a card; asked with the function mode in place, and without."""
+    return (tensor.is_cuda or tensor.is_meta) and torch.backends.cudnn.enabled and tensor.dtype in _DTYPES
+
+
+def _cast_or_flat(
+    data: torch.Tensor, state: list[Any], params: list[torch.Tensor]
+) -> tuple[torch.Tensor, list[Any], list[torch.Tensor], torch.Tensor | None]:
+    """Under autocast everything is cast, the weights into one buffer; else they may have been put into one before."""
+    if not torch.is_autocast_enabled("cuda"):
+        return data, state, params, _flat_buffer(params)
+    dtype = torch.get_autocast_dtype("cuda")
+    state = [part if part is None else part.to(dtype) for part in state]
+    params = [param.to(dtype) for param in params]
+    return data.to(dtype), state, params, params[0].detach()
+
+
+def _flat_buffer(params: list[torch.Tensor]) -> torch.Tensor | None:
+    storage = params[0].untyped_storage()
+    if any(param.untyped_storage()._cdata != storage._cdata for param in params):
+        return None
+    count = storage.nbytes() // params[0].element_size()
+    return params[0].detach().as_strided((count,), (1,), 0)
+
+
+def flatten_weights(weights: list[torch.Tensor], *layout: Any) -> torch.Tensor:
+    """`torch._cudnn_rnn_flatten_weight`: one buffer for all weights of a layer, which then are views of it."""
+    total = sum(weight.numel() for weight in weights)
+    buffer = torch.zeros(total, dtype=weights[0].dtype, device=weights[0].device)
+    start = 0
+    for weight in weights:
+        part: Any = buffer[start: start + weight.numel()].view_as(weight)
+        weight.set_(part)
+        start += weight.numel()
+    return buffer
+
+
+def _lstm_cell(
+    data: torch.Tensor, hidden: list[torch.Tensor], w_ih: torch.Tensor, w_hh: torch.Tensor,
+    b_ih: torch.Tensor | None = None, b_hh: torch.Tensor | None = None,
+) -> Any:
+    """Two products without bias; the fused kernel adds both biases (`LSTMCell`, aten/src/ATen/native/RNN.cpp)."""
+    with torch._C.DisableTorchFunction():
+        gates = torch.matmul(data, w_ih.t()), torch.matmul(hidden[0], w_hh.t())
+        return tuple(aten._thnn_fused_lstm_cell(*gates, hidden[1], b_ih, b_hh)[:2])
