@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "auto_batch_size": "memdoctor.batch_size",
+    "explain": "memdoctor.explain",
     "find_batch_size": "memdoctor.batch_size",
     "gpus": "memdoctor.gpus",
     "profile": "memdoctor.profile",

@@ -7,7 +7,7 @@ import click
 from memdoctor.explain import explain
 
 
-@click.command("explain")
+@click.command("explain", short_help="Say what a rule finds and what to write instead.")
 @click.argument("code")
 def command(code: str) -> None:
     """Say what a rule finds, why it costs memory, and what to write instead.
