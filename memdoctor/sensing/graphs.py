@@ -4,7 +4,7 @@ A saved tensor that a `saved_tensors_hooks` has packed is handed out as it was p
 user's hook, which may allocate or recompute.
 
 Graphs may be 100,000 nodes deep, hence no recursion, and hence a limit: a C++ node that Python has once seen is later
-destroyed through its Python object, recursively. In torch 2.13 a chain of 100,000 such nodes overflows a stack of 8 MiB.
+destroyed through its Python object, recursively. A chain of 100,000 such nodes overflows 8 MiB of stack (torch 2.13).
 """
 
 from __future__ import annotations

@@ -1,0 +1,54 @@
+"""The tests that tell a leak from what ordinary programs keep; each clean case is a program that needs its test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from memdoctor.analysis.lasting import lasting
+from memdoctor.foundation.looks import Look, Piece
+from tests.analysis.looks_by_hand import LIST, list_look, look
+
+STATE = (Piece("global", "optimizer"), Piece("moment", "*"), Piece("key", "'exp_avg'"))
+
+
+@pytest.mark.parametrize(
+    ("looks", "bytes_per_tick"),
+    [
+        pytest.param([list_look(9, range(2, 8))], 512, id="one more at each iteration"),
+        pytest.param([list_look(20, range(2, 19, 4))], 128, id="one more at every fourth"),
+        pytest.param([list_look(30, range(12, 29))], 512, id="starts late"),
+        pytest.param([list_look(9, range(2, 8)), list_look(14, range(2, 13))], 512, id="and none has gone since"),
+        pytest.param([look(12, {LIST: range(2, 11)}, nbytes=700)], 1024, id="one tensor that holds a chain, in blocks"),
+        pytest.param([list_look(14, range(2, 13), evaluates=True)], 512, id="outputs of a long evaluation"),
+    ],
+)
+def test_it_lasts(looks: Sequence[Look], bytes_per_tick: int) -> None:
+    (found,) = lasting(looks)
+    assert found.holder.pieces == LIST
+    assert found.bytes_per_tick == bytes_per_tick
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        pytest.param([list_look(20, [5, 12, 18])], id="three checkpoints"),
+        pytest.param([list_look(30, range(2, 12))], id="a cache that has its keys"),
+        pytest.param([list_look(40, [2, 3, 4, 5, 6, 7, 8, 9, 20, 36])], id="a cache that fills slower and slower"),
+        pytest.param([list_look(9, range(2, 8)), list_look(14, range(7, 13), died=range(2, 7))], id="a ring buffer"),
+        pytest.param([list_look(22, range(2, 21)), list_look(23, range(3, 22), died=[2])], id="a long ring, just full"),
+        pytest.param([list_look(9, range(2, 8)), list_look(16, range(9, 15), died=range(2, 8))], id="a list per epoch"),
+        pytest.param([look(20, {STATE: range(2, 19, 2)})], id="moments of layers that are unfrozen later"),
+        pytest.param([list_look(9, range(2, 8), evaluates=True)], id="a short validation"),
+        pytest.param([look(9, {})], id="nothing at all"),
+    ],
+)
+def test_it_is_left_alone(looks: Sequence[Look]) -> None:
+    assert lasting(looks) == ()
+
+
+def test_old_optimizers_in_a_list_are_no_moments_of_the_model() -> None:
+    paths = {(*LIST, Piece("index", str(index)), *STATE[1:]): (tick,) for index, tick in enumerate(range(2, 11))}
+    (found,) = lasting([look(12, paths)])
+    assert found.holder.pieces == LIST
