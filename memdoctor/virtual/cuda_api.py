@@ -95,6 +95,8 @@ def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> d
         "memory_stats": memory_stats,
         "memory_snapshot": lambda mempool_id=None, include_traces=True: ledger.settle().snapshot(),
         "mem_get_info": mem_get_info,
+        "set_per_process_memory_fraction": lambda fraction, device=None: ledger.limit_to(fraction),
+        "get_per_process_memory_fraction": lambda device=None: ledger.fraction,
         "empty_cache": lambda: ledger.settle().empty_cache(),
         "reset_peak_memory_stats": lambda device=None: ledger.settle().reset_peak(),
         "reset_accumulated_memory_stats": lambda device=None: None,

@@ -8,6 +8,7 @@ the card remain as meta tensors.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -47,7 +48,8 @@ class VirtualGPU:
         self.card = card
         self.total_bytes = total_bytes
         self.context_bytes = context_bytes
-        self._ledger = Ledger(CachingAllocator(self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
+        self._ledger = Ledger(
+            functools.partial(CachingAllocator, self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
         self._known = KnownContents(self._ledger)
         self._reads = ReadLog()
 

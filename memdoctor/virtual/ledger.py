@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -52,8 +52,11 @@ class Ledger:
     a death that finds the allocator busy waits until the next call.
     """
 
-    def __init__(self, allocator: CachingAllocator) -> None:
-        self.allocator = allocator
+    def __init__(self, make_allocator: Callable[..., CachingAllocator]) -> None:
+        """`make_allocator` takes `fraction`, the part of the card that this process may have."""
+        self._make_allocator = make_allocator
+        self.allocator = make_allocator()
+        self.fraction = 1.0
         self.birth_count = 0
         self.stream = 0
         self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
@@ -155,6 +158,18 @@ class Ledger:
             self.allocator.free(block)
         finally:
             self._lock.release()
+
+    def limit_to(self, fraction: float) -> None:
+        """As `torch.cuda.set_per_process_memory_fraction`, which programs call before anything is on the card."""
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
+        if self.settle().reserved_bytes:
+            raise NotImplementedError(
+                "memdoctor's virtual GPU can limit the memory fraction only while nothing is on the card. "
+                "Call torch.cuda.set_per_process_memory_fraction first, or choose a smaller card."
+            )
+        self.allocator = self._make_allocator(fraction=fraction)
+        self.fraction = fraction
 
     def record_stream(self, storage: torch.UntypedStorage, stream: int) -> None:
         """Another stream uses the storage too: its block is reused only after that stream has come so far."""

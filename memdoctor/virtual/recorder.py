@@ -7,9 +7,8 @@ operator except one record per live storage: more would make the collector run a
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +19,7 @@ from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
 from memdoctor.virtual.tracebacks import without_our_frames
+from memdoctor.virtual.traits import Traits, is_composite, traits_of
 from memdoctor.virtual.values import KnownContents, ReadLog, worth_knowing
 
 Operator = Any
@@ -28,19 +28,6 @@ Operator = Any
 
 Rule = Callable[["Recorder", Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
 """Runs one operator on the card: what it answers, and what it allocates."""
-
-
-class Traits(NamedTuple):
-    """What an operator's schema says, read once per operator."""
-
-    written: tuple[int | str, ...]
-    """Positions or names of the arguments that it writes to."""
-    computes: bool
-    """Whether its result follows from its arguments alone: not random, not left uninitialised."""
-    skippable: bool
-    """In place without changing shapes: on the card nothing is left to do once the shapes have been checked."""
-    makes_new: bool
-    """Whether results may own new storage; false for views."""
 
 
 class Recorder(TorchDispatchMode):
@@ -84,7 +71,7 @@ class Recorder(TorchDispatchMode):
         rule = self.operators.get(func)
         if rule is not None and placing.concerns_card(func, args, kwargs):
             return rule(self, func, args, kwargs)
-        if _is_composite(func):
+        if is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
         return self.run(func, args, kwargs)
@@ -93,7 +80,7 @@ class Recorder(TorchDispatchMode):
         """Run the operator as PyTorch would and enter what it allocated; host operators pass unchanged."""
         if not placing.concerns_card(func, args, kwargs):
             return func(*args, **kwargs)
-        traits = _TRAITS.get(func) or _read_traits(func)
+        traits = traits_of(func)
         if traits.written:
             return self._write(func, traits, args, kwargs)
         births = self.ledger.birth_count
@@ -218,34 +205,8 @@ class Recorder(TorchDispatchMode):
             self.known.learn(item, contents)
 
 
-@functools.lru_cache(maxsize=None)
-def _is_composite(func: Any) -> bool:
-    """In inference mode, composite operators arrive whole, and would hide what they consist of."""
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "Meta")
-
-
-_TRAITS: dict[Operator, Traits] = {}
 _RESULTS: dict[tuple[Hashable, ...], Layout | tuple[Layout, ...]] = {}
 _CHECKED: set[tuple[Hashable, ...]] = set()
-_RESHAPES = ("resize_", "set_", "t_", "transpose_", "squeeze_", "unsqueeze_", "as_strided_", "detach_", "swap")
-
-
-def _read_traits(func: Any) -> Traits:
-    schema = func._schema
-    name = schema.name.removeprefix("aten::")
-    written = tuple(
-        argument.name if argument.kwarg_only else position
-        for position, argument in enumerate(schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
-    traits = _TRAITS[func] = Traits(
-        written=written,
-        computes=torch.Tag.nondeterministic_seeded not in func.tags and "empty" not in name,
-        skippable=bool(written) and written[0] == 0 and name.endswith("_") and not name.startswith(_RESHAPES),
-        makes_new=all(result.alias_info is None for result in schema.returns),
-    )
-    return traits
 
 
 def _tensors_at(where: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -210,6 +211,28 @@ def test_ctc_loss_keeps_alpha_for_backward(gpu: VirtualGPU) -> None:
 def test_an_operator_without_a_rule_is_named(gpu: VirtualGPU) -> None:
     with pytest.raises(NotImplementedError, match="virtual GPU cannot run aten.*PyTorch has no meta kernel"):
         torch.linalg.lstsq(torch.ones(3, 3, device="cuda"), torch.ones(3, 1, device="cuda"))
+
+
+def test_the_collector_runs_as_rarely_as_without_the_card() -> None:
+    """Cyclic garbage of the program must not be promoted to generations that are hardly ever collected."""
+    class Batch:
+        def __init__(self, x: torch.Tensor) -> None:
+            self.x, self.itself = x, self
+
+    collections = []
+
+    def count(phase: str, info: dict) -> None:
+        if phase == "start" and info["generation"] > 0:
+            collections.append(info)
+
+    with virtual_gpu():
+        model = nn.Sequential(*[nn.Linear(32, 32) for _ in range(20)]).cuda()
+        for step in range(20):
+            if step == 5:
+                gc.callbacks.append(count)
+            model(Batch(torch.randn(8, 32, device="cuda")).x).sum().backward()
+        gc.callbacks.remove(count)
+    assert len(collections) <= 1
 
 
 def test_memory_of_memdoctor_does_not_grow_with_the_steps(gpu: VirtualGPU) -> None:

@@ -1,0 +1,49 @@
+"""What an operator's schema says of it; read once per operator."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Traits(NamedTuple):
+    """What decides how an operator is run and recorded."""
+
+    written: tuple[int | str, ...]
+    """Positions or names of the arguments that it writes to."""
+    computes: bool
+    """Whether its result follows from its arguments alone: not random, not left uninitialised."""
+    skippable: bool
+    """In place without changing shapes: on the card nothing is left to do once the shapes have been checked."""
+    makes_new: bool
+    """Whether results may own new storage; false for views."""
+
+
+_RESHAPES = ("resize_", "set_", "t_", "transpose_", "squeeze_", "unsqueeze_", "as_strided_", "detach_", "swap")
+
+
+@functools.lru_cache(maxsize=None)
+def traits_of(func: Any) -> Traits:
+    """Read the schema of a `torch._ops.OpOverload`."""
+    schema = func._schema
+    name = schema.name.removeprefix("aten::")
+    written = tuple(
+        argument.name if argument.kwarg_only else position
+        for position, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    return Traits(
+        written=written,
+        computes=torch.Tag.nondeterministic_seeded not in func.tags and "empty" not in name,
+        skippable=bool(written) and written[0] == 0 and name.endswith("_") and not name.startswith(_RESHAPES),
+        makes_new=all(result.alias_info is None for result in schema.returns),
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def is_composite(func: Any) -> bool:
+    """In inference mode, composite operators arrive whole, and would hide what they consist of."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "Meta")
