@@ -200,10 +200,12 @@ class _Search:
             for call in file.calls:
                 for key, chain in call.arguments:
                     if self._fits(place.rest(chain, call.scope, file.path)):
-                        yield from self._parameters_of(call.function, key)
+                        yield from self._parameters_of(call.function, key, file)
 
-    def _parameters_of(self, function: str, key: int | str) -> Iterator[_Place]:
-        for file, scope in _scopes(self._files):
+    def _parameters_of(self, function: str, key: int | str, caller: SourceFile) -> Iterator[_Place]:
+        """The function of that name in the caller's own file, else in any: many files have a `train`."""
+        near = [each for each in _scopes([caller]) if function in each[1].called_as]
+        for file, scope in near or _scopes(self._files):
             if function in scope.called_as and scope.parameters:
                 parameters = scope.parameters
                 position = key + (parameters[0] in ("self", "cls")) if isinstance(key, int) else None
