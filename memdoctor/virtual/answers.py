@@ -187,22 +187,29 @@ def _no_overflow(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwar
 def _accumulate(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Where gradient paths join, autograd adds in place; under a dispatch mode it would allocate a new sum.
 
-    `isTensorSubclassLike` (torch/csrc/autograd/input_buffer.cpp) is true for every tensor while a mode is active. The
-    reference counts are those of a gradient that only the engine holds.
+    `isTensorSubclassLike` (torch/csrc/autograd/input_buffer.cpp) is true for every tensor while a mode is active.
     """
-    if torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled() and not kwargs and len(args) == 2:
-        first, second = args
-        if (
-            isinstance(second, torch.Tensor) and first.is_meta and second.is_meta
-            and first.shape == second.shape and first.dtype == second.dtype
-            and torch._C._storage_Use_Count(first.untyped_storage()._cdata) == _SOLE_STORAGE_COUNT
-            and first._use_count() == _SOLE_TENSOR_COUNT
-            and not first._is_view() and _is_dense(first)
-        ):
-            return first
+    in_backward = torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled()
+    if in_backward and len(args) == 2 and not kwargs and _can_take_sum(*args):
+        return args[0]
     return recorder.run(func, args, kwargs)
 
 
+def _can_take_sum(first: Any, second: Any) -> bool:
+    """Whether only the engine holds the first gradient; the counts are those of such a tensor in this place."""
+    return (
+        _COUNTS_REFERENCES
+        and isinstance(second, torch.Tensor)
+        and first.is_meta and second.is_meta
+        and first.shape == second.shape and first.dtype == second.dtype
+        and torch._C._storage_Use_Count(first.untyped_storage()._cdata) == _SOLE_STORAGE_COUNT
+        and first._use_count() == _SOLE_TENSOR_COUNT
+        and not first._is_view()
+        and _is_dense(first)
+    )
+
+
+_COUNTS_REFERENCES = hasattr(torch._C, "_storage_Use_Count") and hasattr(torch.Tensor, "_use_count")
 _SOLE_STORAGE_COUNT = 2
 _SOLE_TENSOR_COUNT = 4
 

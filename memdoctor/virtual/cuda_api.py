@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import CARD, is_card
 from memdoctor.virtual.ledger import Ledger
@@ -97,8 +98,8 @@ def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> d
         "mem_get_info": mem_get_info,
         "set_per_process_memory_fraction": lambda fraction, device=None: ledger.limit_to(fraction),
         "get_per_process_memory_fraction": lambda device=None: ledger.fraction,
-        "empty_cache": lambda: ledger.settle().empty_cache(),
-        "reset_peak_memory_stats": lambda device=None: ledger.settle().reset_peak(),
+        "empty_cache": lambda: ledger.change(CachingAllocator.empty_cache),
+        "reset_peak_memory_stats": lambda device=None: ledger.change(CachingAllocator.reset_peak),
         "reset_accumulated_memory_stats": lambda device=None: None,
         "_record_memory_history": lambda *args, **kwargs: None,
         "_snapshot": lambda *args, **kwargs: {"segments": ledger.settle().snapshot(), "device_traces": [[]]},

@@ -49,7 +49,8 @@ class Ledger:
     """Gives storages their blocks and takes them back.
 
     Storages die in any thread and in the middle of any line, also inside the allocator when the collector runs there:
-    a death that finds the allocator busy waits until the next call.
+    a death that finds the allocator busy waits until the next call. The program's own finalizers may ask for memory or
+    counters from there; the lock lets their thread pass, and nothing is changed under the running call.
     """
 
     def __init__(self, make_allocator: Callable[..., CachingAllocator]) -> None:
@@ -62,7 +63,8 @@ class Ledger:
         self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._thread = _ThreadState()
         self._storages: dict[int, StorageRecord] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_busy = False
         self._waiting: list[Block] = []
         self._held: dict[Hashable, Block] = {}
         self._on_death = self._bury
@@ -126,10 +128,13 @@ class Ledger:
         """Take a block on the current stream, also for memory that no tensor owns (workspaces, scratch)."""
         with self._lock:
             self._free_waiting()
+            was_busy, self._is_busy = self._is_busy, True
             try:
                 return self.allocator.malloc(nbytes, self.stream)
             except AllocatorOutOfMemory as shortage:
                 message = str(shortage)
+            finally:
+                self._is_busy = was_busy
         raise torch.OutOfMemoryError(message)
 
     def hold(self, key: Hashable, nbytes: int) -> None:
@@ -151,12 +156,14 @@ class Ledger:
 
     def free(self, block: Block) -> None:
         """Return a block; from inside the allocator (a collection in the middle of `malloc`) it is only noted."""
-        if not self._lock.acquire(blocking=False):
+        if self._is_busy or not self._lock.acquire(blocking=False):
             self._waiting.append(block)
             return
+        self._is_busy = True
         try:
             self.allocator.free(block)
         finally:
+            self._is_busy = False
             self._lock.release()
 
     def limit_to(self, fraction: float) -> None:
@@ -175,8 +182,8 @@ class Ledger:
         """Another stream uses the storage too: its block is reused only after that stream has come so far."""
         record = self._storages.get(storage._cdata)
         if record is not None and record.block is not None:
-            with self._lock:
-                self.allocator.record_stream(record.block, stream)
+            block = record.block
+            self.change(lambda allocator: allocator.record_stream(block, stream))
 
     def settle(self) -> CachingAllocator:
         """The allocator with every death so far accounted for."""
@@ -184,9 +191,20 @@ class Ledger:
             self._free_waiting()
         return self.allocator
 
+    def change(self, act: Callable[[CachingAllocator], object]) -> None:
+        """Let the program act on the allocator (`empty_cache`), unless it does so in the middle of a call."""
+        with self._lock:
+            self._free_waiting()
+            if not self._is_busy:
+                act(self.allocator)
+
     def _free_waiting(self) -> None:
-        while self._waiting:
-            self.allocator.free(self._waiting.pop())
+        while self._waiting and not self._is_busy:
+            self._is_busy = True
+            try:
+                self.allocator.free(self._waiting.pop())
+            finally:
+                self._is_busy = False
 
     def _bury(self, record: StorageRecord) -> None:
         if self._storages.get(record.key) is record:

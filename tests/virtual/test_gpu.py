@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -76,6 +77,31 @@ def _files_of(entry) -> list[str]:
         files.append(entry.tb_frame.f_code.co_filename)
         entry = entry.tb_next
     return [file for file in files if not file.endswith("device.py")]
+
+
+def test_finalizers_may_ask_the_allocator_while_it_works() -> None:
+    """The collector can run a program's `__del__` in the middle of an allocation: no deadlock, no lost block."""
+    class Asks:
+        def __init__(self) -> None:
+            self.itself = self
+            self.held = torch.zeros(100, device="cuda")
+
+        def __del__(self) -> None:
+            torch.cuda.empty_cache()
+            torch.cuda.memory_allocated()
+            self.held = None
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        with virtual_gpu("1GiB") as gpu:
+            for _ in range(50):
+                Asks()
+                torch.zeros(1000, device="cuda")
+            gc.collect()
+            assert gpu.allocated_bytes == 0
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def test_training_survives_out_of_memory_with_a_smaller_batch() -> None:
