@@ -14,7 +14,7 @@ Source = Callable[[str], str | None]
 
 def conclude(run: Run, source: Source) -> Verdict:
     """Judge a run where its source can be read, so that names and lines travel with the recording."""
-    growth = decide(run.timeline, run.looks, capacity_bytes=run.header.device.free_bytes or None)
+    growth = decide(run.timeline, run.looks, capacity_bytes=run.header.device.free_bytes or None, source=source)
     return Verdict(growth, findings(run.looks, growth, source))
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
+from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.looks import Piece
 from memdoctor.sensing.edges import edges, is_tensor
 from memdoctor.sensing.frames import local_variables, qualified_name
 from memdoctor.sensing.roots import Root
-from memdoctor.sensing.user_code import class_file, is_user_file, shown_path
+from memdoctor.sensing.user_code import class_file, is_user_file
 
 _OWN_REFERENCES = 3
 """The list of objects, the variable, and the argument of `getrefcount`."""

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.looks import OwnerPath, Piece
 from memdoctor.sensing.edges import LEAVES, Step, edges, is_tensor
 from memdoctor.sensing.graphs import GraphWalk
 from memdoctor.sensing.roots import Root
-from memdoctor.sensing.user_code import class_file, is_library_detail, shown_path
+from memdoctor.sensing.user_code import class_file, is_library_detail
 
 _MAX_DEPTH = 64
 """Deeper objects, as in a linked list, count as held by the one at this depth."""

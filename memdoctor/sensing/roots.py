@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.looks import Piece
 from memdoctor.sensing.frames import is_module, local_variables, qualified_name
 from memdoctor.sensing.liveness import dead_names, is_in_loop
-from memdoctor.sensing.user_code import is_user_file, module_file, shown_path, source_of
+from memdoctor.sensing.user_code import is_user_file, module_file, source_of
 
 _PERSISTENT_FRAMES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 

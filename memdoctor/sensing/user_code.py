@@ -35,13 +35,6 @@ def _library_folders() -> tuple[str, ...]:
     return tuple(paths[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
-@functools.cache
-def shown_path(filename: str) -> str:
-    """Relative to the working directory where it is below it."""
-    relative = filename if filename.startswith("<") else os.path.relpath(filename)
-    return filename if relative.startswith(os.pardir) else relative
-
-
 @functools.lru_cache(maxsize=32)
 def source_of(filename: str) -> str:
     """Text of a file or a notebook cell; empty where there is none."""
