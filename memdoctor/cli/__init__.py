@@ -15,7 +15,7 @@ import click
 from memdoctor import __version__
 from memdoctor.foundation.errors import MemdoctorError
 
-COMMANDS = ("scan", "run", "batch-size", "report", "gpus", "explain")
+COMMANDS = ("scan", "run", "batch-size", "report", "gpus", "rules", "explain")
 """Each is `memdoctor/cli/NAME.py` with a click command called `command`."""
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+
 import click
 
+from memdoctor.explain import rule_texts
 from memdoctor.foundation.errors import BadInput
-from memdoctor.foundation.findings import Confidence
-from memdoctor.reports.json import scan_json
-from memdoctor.reports.scan_text import scan_text
+from memdoctor.foundation.findings import Confidence, Report
 from memdoctor.scan import scan
 
-_FORMATS = {"text": scan_text, "json": scan_json}
+_FORMATS = {
+    "text": "scan_text", "json": "json", "sarif": "sarif", "github": "github", "junit": "junit",
+    "statistics": "scan_statistics",
+}
+"""Each is `memdoctor/reports/FILE.py`, loaded when it is asked for."""
 
 
 def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
@@ -30,10 +36,11 @@ def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--min-confidence", type=click.Choice([level.value for level in Confidence]), default=Confidence.MEDIUM.value,
     show_default=True, help="Hide findings that are less sure.",
 )
+@click.option("--exit-zero", is_flag=True, help="Exit code 0 also if there are findings.")
 @click.pass_context
 def command(
     context: click.Context, paths: tuple[str, ...], form: str, output: str | None,
-    select: list[str], ignore: list[str], min_confidence: str,
+    select: list[str], ignore: list[str], min_confidence: str, exit_zero: bool,
 ) -> None:
     """Find code that wastes or keeps GPU memory, without running it.
 
@@ -41,8 +48,14 @@ def command(
     with the comment "# memdoctor: ignore[MD101]". Exit code 0: clean, 1: findings.
     """
     report = scan(paths, select=select, ignore=ignore, min_confidence=Confidence(min_confidence))
-    _write(_FORMATS[form](report), output)
-    context.exit(1 if report.findings else 0)
+    _write(_rendered(report, form), output)
+    context.exit(1 if report.findings and not exit_zero else 0)
+
+
+def _rendered(report: Report, form: str) -> str:
+    module = importlib.import_module(f"memdoctor.reports.{_FORMATS[form]}")
+    render: Callable[..., str] = getattr(module, f"scan_{form}")
+    return render(report, rule_texts()) if form == "sarif" else render(report)
 
 
 def _write(text: str, output: str | None) -> None:

@@ -8,7 +8,9 @@ from enum import Enum
 from memdoctor.foundation.locations import Location
 from memdoctor.foundation.readings import Retainer
 
-__all__ = ["Advice", "Applicability", "Confidence", "Finding", "Location", "Report", "Severity", "Skipped"]
+__all__ = [
+    "Advice", "Applicability", "Confidence", "Edit", "Finding", "Location", "Report", "RuleText", "Severity", "Skipped",
+]
 
 
 class Severity(Enum):
@@ -49,11 +51,25 @@ class Applicability(Enum):
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Text that replaces a range of the source; positions as in `Location`, an empty range inserts."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+    """Its line ends are newlines; a file's own are put in where it is written."""
+
+
+@dataclass(frozen=True)
 class Advice:
     """What to change, in one sentence that can be followed."""
 
     text: str
     applicability: Applicability = Applicability.MANUAL
+    edits: tuple[Edit, ...] = ()
+    """The change itself, in the order of the source; empty where a person has to write it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,8 @@ class Finding:
     """Device bytes a step, measured; None where only source was read."""
     retainer: Retainer | None = None
     """Who keeps it alive, where a run has shown it."""
+    excerpt: str = ""
+    """The line of source that the location begins in, with its indentation; empty where source was not read."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +112,19 @@ class Report:
     hidden: int = 0
     """Findings left out for low confidence."""
     skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleText:
+    """A rule as reports describe it."""
+
+    code: str
+    name: str
+    severity: Severity
+    documentation: str
+    """What it finds, why that costs memory, Bad, Good, and what it does not see."""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the documentation."""
+        return self.documentation.split("\n", 1)[0]

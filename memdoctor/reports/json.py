@@ -8,7 +8,7 @@ from typing import Any
 from memdoctor.foundation.findings import Finding, Report
 from memdoctor.foundation.records import VERSION, plain
 
-_FINDING_KEYS = ("code", "name", "severity", "confidence", "message", "location", "variable", "advice")
+_FINDING_KEYS = ("code", "name", "severity", "confidence", "message", "location", "excerpt", "variable", "advice")
 
 
 def scan_json(report: Report) -> str:

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from memdoctor.foundation.findings import Advice, Confidence, Finding, Severity
-from memdoctor.foundation.locations import Location
+from memdoctor.foundation.findings import Advice, Confidence, Finding, RuleText, Severity
 from memdoctor.rules._source import Source
 
 
@@ -27,9 +26,9 @@ class Rule:
         return (sys.modules[self.check.__module__].__doc__ or "").strip()
 
     @property
-    def summary(self) -> str:
-        """The first sentence of the documentation."""
-        return self.documentation.split("\n", 1)[0]
+    def text(self) -> RuleText:
+        """The rule as reports describe it."""
+        return RuleText(self.code, self.name, self.severity, self.documentation)
 
     def finding(
         self,
@@ -43,8 +42,14 @@ class Rule:
         confidence: Confidence = Confidence.HIGH,
     ) -> Finding:
         """A finding of this rule at a node; columns count characters from 1."""
-        start = source.lines[node.lineno - 1].encode()[:node.col_offset] if node.lineno <= len(source.lines) else b""
-        location = Location(source.path, node.lineno, len(start.decode(errors="replace")) + 1, node.end_lineno)
         return Finding(
-            self.code, self.name, severity or self.severity, confidence, message, location, variable, advice,
+            self.code,
+            self.name,
+            severity or self.severity,
+            confidence,
+            message,
+            source.location(node),
+            variable,
+            advice,
+            excerpt=source.lines[node.lineno - 1],
         )

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
+from memdoctor.foundation.locations import Location
 from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._names import Imports, last_name, parts_of, path_of, root_of
@@ -107,6 +108,17 @@ class Source:
             for target in outer.targets:
                 if isinstance(target, ast.Tuple) and len(target.elts) == len(parent.elts):
                     yield target.elts[parent.elts.index(call)]
+
+    def column(self, line: int, offset: int) -> int:
+        """The column, in characters from 1, of an offset of `ast`, which counts bytes of UTF-8 from 0."""
+        text = self.lines[line - 1]
+        return offset + 1 if text.isascii() else len(text.encode()[:offset].decode(errors="replace")) + 1
+
+    def location(self, node: ast.stmt | ast.expr) -> Location:
+        """The range of a node."""
+        end_line, end_offset = node.end_lineno or node.lineno, node.end_col_offset
+        end_column = None if end_offset is None else self.column(end_line, end_offset)
+        return Location(self.path, node.lineno, self.column(node.lineno, node.col_offset), end_line, end_column)
 
     @property
     def is_test(self) -> bool:

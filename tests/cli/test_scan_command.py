@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from memdoctor.rules import ALL_RULES
 
 LEAK = """import torch
 for x, y in loader:
@@ -35,7 +38,8 @@ def test_findings_and_exit_code_1(leak: str) -> None:
     first, second, *_ = done.stdout.split("\n")
     assert first == f"{leak}:5:5: MD101 loss-kept-with-graph (warning, high confidence)"
     assert second.startswith("    `history` keeps the graph of `loss`")
-    assert done.stdout.endswith("\n1 finding.\n")
+    assert "\n    5 |     history.append(loss)\n      |     ^^^^^^^^^^^^^^^^^^^^\n" in done.stdout
+    assert re.search(r"\n1 finding \(1 warning\)[^\n]*\.\n$", done.stdout)
     assert done.stderr == ""
 
 
@@ -50,10 +54,43 @@ def test_json_has_the_documented_form(leak: str) -> None:
     assert list(data) == ["version", "findings", "hidden", "skipped"]
     assert data["skipped"] == [{"what": "/dev/null", "why": "not a regular file"}]
     (finding,) = data["findings"]
-    assert list(finding) == ["code", "name", "severity", "confidence", "message", "location", "variable", "advice"]
-    assert finding["location"] == {"path": leak, "line": 5, "column": 5, "end_line": 5}
+    assert list(finding) == [
+        "code", "name", "severity", "confidence", "message", "location", "excerpt", "variable", "advice",
+    ]
+    assert finding["location"] == {
+        "path": leak, "line": 5, "column": 5, "end_line": 5, "end_column": 25, "cell": None,
+    }
+    assert finding["excerpt"] == "    history.append(loss)"
     assert (finding["code"], finding["severity"], finding["variable"]) == ("MD101", "warning", "history")
     assert finding["advice"]["applicability"] == "safe"
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"),
+    [
+        ("sarif", '{\n "$schema": "https://'),
+        ("github", "::warning file="),
+        ("junit", "<?xml version="),
+        ("statistics", "1  MD101  loss-kept-with-graph\n1 finding"),
+    ],
+)
+def test_other_forms(leak: str, form: str, begin: str) -> None:
+    done = _memdoctor("scan", "--format", form, leak)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(begin)
+
+
+def test_exit_zero_keeps_the_report(leak: str) -> None:
+    done = _memdoctor("scan", "--exit-zero", leak)
+    assert (done.returncode, done.stdout) == (0, _memdoctor("scan", leak).stdout)
+
+
+def test_rules_lists_each_on_a_line() -> None:
+    done = _memdoctor("rules")
+    assert done.returncode == 0
+    codes = [line.split(" ", 1)[0] for line in done.stdout.splitlines()]
+    assert codes == sorted(rule.code for rule in ALL_RULES)
+    assert "MD301  warning  load-without-map-location  A checkpoint is loaded" in done.stdout
 
 
 def test_standard_input() -> None:
@@ -64,7 +101,7 @@ def test_standard_input() -> None:
 def test_output_goes_to_a_file(leak: str, tmp_path: Path) -> None:
     done = _memdoctor("scan", leak, "--output", str(tmp_path / "report.txt"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert (tmp_path / "report.txt").read_text(encoding="utf-8").endswith("1 finding.\n")
+    assert (tmp_path / "report.txt").read_text(encoding="utf-8").startswith(f"{leak}:5:5: MD101")
 
 
 def test_codes_may_be_separated_by_commas(leak: str) -> None:

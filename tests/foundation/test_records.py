@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from memdoctor import foundation
 from memdoctor.foundation.errors import UnreadableRun
-from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Location, Severity, Skipped
+from memdoctor.foundation.findings import Advice, Applicability, Confidence, Edit, Finding, Location, Severity, Skipped
 from memdoctor.foundation.readings import DeviceReading, MemoryReading, ProcessReading, Retainer
 from memdoctor.foundation.records import VERSION, dump, load, plain, rebuild
 
@@ -32,11 +32,12 @@ FINDING = Finding(
     severity=Severity.ERROR,
     confidence=Confidence.HIGH,
     message="`total` keeps the graph of every iteration.",
-    location=Location("train.py", 12, 5, 13),
+    location=Location("train.py", 12, 5, 13, 8),
     variable="total",
-    advice=Advice("total += loss.item()", Applicability.SAFE),
+    advice=Advice("total += loss.item()", Applicability.SAFE, (Edit(13, 4, 13, 4, ".item()"),)),
     cost_bytes=4096,
     retainer=Retainer("total", "total, global of train.py", None, 4096, True, also_held_by=("best",)),
+    excerpt="        total += loss",
 )
 
 
@@ -62,9 +63,15 @@ def test_the_form_of_a_finding() -> None:
         "severity": "error",
         "confidence": "high",
         "message": "`total` keeps the graph of every iteration.",
-        "location": {"path": "train.py", "line": 12, "column": 5, "end_line": 13},
+        "location": {
+            "path": "train.py", "line": 12, "column": 5, "end_line": 13, "end_column": 8, "cell": None,
+        },
         "variable": "total",
-        "advice": {"text": "total += loss.item()", "applicability": "safe"},
+        "advice": {
+            "text": "total += loss.item()",
+            "applicability": "safe",
+            "edits": [{"line": 13, "column": 4, "end_line": 13, "end_column": 4, "text": ".item()"}],
+        },
         "cost_bytes": 4096,
         "retainer": {
             "name": "total",
@@ -79,6 +86,7 @@ def test_the_form_of_a_finding() -> None:
             "tensors": 0,
             "also_held_by": ["best"],
         },
+        "excerpt": "        total += loss",
     }
 
 

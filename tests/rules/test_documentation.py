@@ -38,7 +38,7 @@ class TestEachRule:
         assert [heading for heading in _HEADINGS if f"\n{heading}" not in rule.documentation] == []
 
     def test_it_begins_with_one_sentence(self, rule: Rule) -> None:
-        assert rule.summary.endswith(".")
+        assert rule.text.summary.endswith(".")
 
 
 def test_codes_and_names_are_unique() -> None:
