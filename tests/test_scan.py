@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -15,9 +16,9 @@ import memdoctor
 from memdoctor.foundation.errors import BadInput, UnknownRule
 from memdoctor.foundation.findings import Confidence, Finding, Severity
 from memdoctor.rules import Rule, Source
-from memdoctor.scan import LARGEST_FILE_BYTES
+from memdoctor.scanning.reading import LARGEST_FILE_BYTES
 
-memdoctor_scan = sys.modules["memdoctor.scan"]  # the name in the package is the function
+memdoctor_scan = importlib.import_module("memdoctor.scan")  # the name in the package is the function
 
 LEAK = """import torch
 def train(model, loader, criterion):
@@ -39,6 +40,10 @@ def _write(folder: Path, name: str, content: str | bytes = LEAK) -> Path:
 
 def _places(*paths: object, **options: object) -> list[str]:
     return [str(finding.location) for finding in memdoctor.scan([str(path) for path in paths], **options).findings]
+
+
+def _codes(path: Path, **options: object) -> list[str]:
+    return [finding.code for finding in memdoctor.scan([str(path)], **options).findings]
 
 
 def _why_skipped(path: Path) -> str:
@@ -79,6 +84,32 @@ class TestWhatIsScanned:
     def test_left_out_by_convention(self, tmp_path: Path, folder: str) -> None:
         _write(tmp_path, f"{folder}/train.py")
         assert memdoctor.scan([tmp_path]) == memdoctor.scan([_write(tmp_path, "clean.py", "import torch\n")])
+
+    @pytest.mark.parametrize("folder", ["vendor", "third_party", "site-packages"])
+    def test_code_of_others_is_left_out(self, tmp_path: Path, folder: str) -> None:
+        path = _write(tmp_path, f"src/{folder}/train.py")
+        assert _places(tmp_path) == []
+        assert _places(path.parent) == [f"{path}:7"]
+
+    def test_what_git_ignores_is_left_out(self, tmp_path: Path) -> None:
+        _write(tmp_path, ".gitignore", "/build/\nold_*.py\n")
+        _write(tmp_path, "src/.gitignore", "!old_keep.py\n")
+        for name in ("build/a.py", "src/old_a.py", "src/deep/old_b.py"):
+            _write(tmp_path, name)
+        kept = [_write(tmp_path, name) for name in ("src/build/a.py", "src/old_keep.py")]
+        assert _places(tmp_path) == [f"{path}:7" for path in kept]
+
+    def test_an_ignored_file_is_scanned_when_named(self, tmp_path: Path) -> None:
+        _write(tmp_path, ".gitignore", "*.py")
+        path = _write(tmp_path, "train.py")
+        assert _places(path) == [f"{path}:7"]
+
+    def test_excluded_patterns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("train.py", "legacy/train.py", "src/old.py"):
+            _write(tmp_path, name)
+        monkeypatch.chdir(tmp_path)
+        assert _places(".", exclude=["legacy/", "old.py"]) == ["./train.py:7"]
+        assert _places("**/*.py", "train.py", exclude=["legacy/*", "old.py"]) == ["train.py:7"]
 
     def test_a_virtual_environment_is_left_out_whatever_its_name(self, tmp_path: Path) -> None:
         _write(tmp_path, "my_env/pyvenv.cfg", "")
@@ -135,9 +166,6 @@ class TestWhatCannotBeRead:
     def test_a_link_to_nowhere(self, tmp_path: Path) -> None:
         (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
         assert _why_skipped(tmp_path / "gone.py") == "No such file or directory"
-
-    def test_a_notebook(self, tmp_path: Path) -> None:
-        assert _why_skipped(_write(tmp_path, "a.ipynb", "{}")) == "a notebook; only Python files are read"
 
     def test_a_broken_file_does_not_stop_the_others(self, tmp_path: Path) -> None:
         _write(tmp_path, "a.py", "import torch\nprint 'x'\n")
@@ -198,16 +226,38 @@ class TestSelection:
         report = memdoctor.scan([path], min_confidence=Confidence.HIGH)
         assert (report.findings, report.hidden) == ((), 1)
 
+
+class TestIgnoreComments:
     @pytest.mark.parametrize(
         ("comment", "expected"),
         [
-            ("# memdoctor: ignore[MD101]", 0),
-            ("# memdoctor: ignore[MD201, MD101] kept on purpose", 0),
-            ("# memdoctor: ignore", 0),
-            ("# memdoctor: ignore[MD201]", 1),
-            ("# ignore[MD101]", 1),
+            ("# memdoctor: ignore[MD101]", []),
+            ("# memdoctor: ignore[md101] kept on purpose", []),
+            ("# noqa  # memdoctor: ignore[MD101]", []),
+            ("# memdoctor: ignore", []),
+            ("# memdoctor: ignore[MD201, MD101]", ["MD001"]),
+            ("# memdoctor: ignore[MD201]", ["MD101", "MD001"]),
+            ("# memdoctor: ignore[MD1O1]", ["MD101", "MD001"]),
+            ("# ignore[MD101]", ["MD101"]),
         ],
     )
-    def test_a_comment_leaves_a_line_alone(self, tmp_path: Path, comment: str, expected: int) -> None:
+    def test_a_comment_leaves_a_line_alone_or_is_reported(
+        self, tmp_path: Path, comment: str, expected: list[str],
+    ) -> None:
         path = _write(tmp_path, "train.py", LEAK.replace("total += loss", f"total += loss  {comment}"))
-        assert len(_places(path)) == expected
+        assert _codes(path) == expected
+
+    def test_a_finding_of_several_lines_may_have_it_on_any(self, tmp_path: Path) -> None:
+        lines = "total += (  # why\n            loss  # memdoctor: ignore[MD101]\n        )"
+        assert _codes(_write(tmp_path, "train.py", LEAK.replace("total += loss", lines))) == []
+
+    @pytest.mark.parametrize("options", [{"select": ["MD201", "MD001"]}, {"ignore": ["MD101"]}])
+    def test_a_rule_that_was_not_asked_says_nothing_about_its_comments(
+        self, tmp_path: Path, options: dict[str, list[str]],
+    ) -> None:
+        comment = "import torch\nx = 1  # memdoctor: ignore[MD101]\n"
+        assert _codes(_write(tmp_path, "train.py", comment), **options) == []
+
+    def test_an_unused_comment_without_codes_does_not_hide_itself(self, tmp_path: Path) -> None:
+        path = _write(tmp_path, "train.py", "import torch\nx = 1  # memdoctor: ignore\n")
+        assert _codes(path) == ["MD001"]

@@ -33,6 +33,9 @@ def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--select", multiple=True, metavar="CODES", callback=_codes, help="Only these rules, as MD101,MD201.")
 @click.option("--ignore", multiple=True, metavar="CODES", callback=_codes, help="All rules but these.")
 @click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out in folders what matches, as a line of .gitignore.",
+)
+@click.option(
     "--min-confidence", type=click.Choice([level.value for level in Confidence]), default=Confidence.MEDIUM.value,
     show_default=True, help="Hide findings that are less sure.",
 )
@@ -40,14 +43,15 @@ def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.pass_context
 def command(
     context: click.Context, paths: tuple[str, ...], form: str, output: str | None,
-    select: list[str], ignore: list[str], min_confidence: str, exit_zero: bool,
+    select: list[str], ignore: list[str], exclude: tuple[str, ...], min_confidence: str, exit_zero: bool,
 ) -> None:
     """Find code that wastes or keeps GPU memory, without running it.
 
     PATH is a Python file, a folder, a glob in quotes, or - for standard input. A line is left alone
     with the comment "# memdoctor: ignore[MD101]". Exit code 0: clean, 1: findings.
     """
-    report = scan(paths, select=select, ignore=ignore, min_confidence=Confidence(min_confidence))
+    level = Confidence(min_confidence)
+    report = scan(paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level)
     _write(_rendered(report, form), output)
     context.exit(1 if report.findings and not exit_zero else 0)
 

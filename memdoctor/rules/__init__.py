@@ -12,6 +12,7 @@ from memdoctor.rules import (
     loss_kept_with_graph,
     output_kept_with_graph,
     retry_inside_except,
+    unused_ignore,
 )
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
@@ -25,7 +26,9 @@ ALL_RULES: tuple[Rule, ...] = (
     eval_without_no_grad.RULE,
     load_without_map_location.RULE,
     empty_cache_in_loop.RULE,
+    unused_ignore.RULE,
 )
+"""In the order in which a file is checked: the last one judges what the others have found."""
 
 
 def find_rule(text: str) -> Rule:

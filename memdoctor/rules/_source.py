@@ -16,6 +16,7 @@ from functools import cached_property
 from memdoctor.foundation.locations import Location
 from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
+from memdoctor.rules._ignores import Ignores
 from memdoctor.rules._names import Imports, last_name, parts_of, path_of, root_of
 from memdoctor.rules._scopes import Class, Scope
 from memdoctor.rules._torch_names import (
@@ -28,7 +29,6 @@ from memdoctor.rules._torch_names import (
 )
 
 _TEST_PATH = re.compile(r"(^|/)((tests|unit_?tests|testing)/|test/(.*/)?(test_\w+|\w+_test)\.py$)")
-_IGNORE = re.compile(r"#\s*memdoctor:\s*ignore(?:\[([A-Za-z0-9,\s]*)\])?")
 
 
 class Source:
@@ -39,8 +39,10 @@ class Source:
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
+        self.text = text
         self.lines = text.split("\n")
         self.tree = _parse(text)
+        self.ignores = Ignores(text)
         self.module = Scope(self.tree)
         self.scopes: list[Scope] = [self.module]
         self.classes: dict[str, Class] = {}
@@ -158,6 +160,13 @@ class Source:
             return None
         return self._method(path_of(call.func.value), call.func.attr, scope)
 
+    def around(self, node: ast.AST, scope: Scope) -> Iterator[ast.AST]:
+        """What a node stands in, from the nearest outwards, up to the function or module."""
+        node = self.parents[node]
+        while node is not scope.node:
+            yield node
+            node = self.parents[node]
+
     def _method(self, receiver: str | None, name: str, scope: Scope) -> Scope | None:
         if receiver == "self":
             owner = _owner_of(scope)
@@ -194,15 +203,6 @@ class Source:
     def is_grad_off(self, scope: Scope) -> bool:
         """Gradients are off in the whole body, by a decorator or around every call."""
         return scope in self._grad_off
-
-    def ignored_codes(self, line: int, end_line: int) -> set[str]:
-        """Codes named by `# memdoctor: ignore[...]` on those lines; `*` for an ignore without codes."""
-        codes: set[str] = set()
-        for text in self.lines[line - 1:end_line]:
-            match = _IGNORE.search(text) if "memdoctor" in text else None
-            if match:
-                codes |= {code.strip().upper() for code in (match.group(1) or "*").split(",")}
-        return codes
 
 
 def _parse(text: str) -> ast.Module:
