@@ -7,20 +7,19 @@ counts as born where it was first met. Nothing is kept but weak references.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Mapping
 
 import torch
 
+from memdoctor.sensing.budget import Budget
 from memdoctor.sensing.owners import OwnerSearch, undisturbed
 from memdoctor.sensing.roots import user_roots
 
 _PROBES = (2, 5)
 """The first at the end of what is allocated for good reasons; from the second on the distance doubles."""
 _MAX_OBJECTS = 200_000
-_SHARE_OF_TIME = 0.05
-_FREE_SECONDS = 2.0
+_FREE_SECONDS = 4.0
 """Processor time of the counts that need not wait for their share: short programs need a dozen close together."""
 _BLOCK_BYTES = {"cuda": 512}
 """`kMinBlockSize` of c10/core/AllocatorConfig.h; elsewhere storages are not rounded."""
@@ -52,8 +51,7 @@ class Census:
         self._reached_bytes = 0
         self._before_bytes: int | None = None
         self._rises = False
-        self._free_seconds = _FREE_SECONDS
-        self._rest_until = 0.0
+        self._budget = Budget(_FREE_SECONDS)
 
     @property
     def storages(self) -> Mapping[int, CountedStorage]:
@@ -68,18 +66,13 @@ class Census:
             self._count()
             self._rises = self._before_bytes is not None and self._reached_bytes > self._before_bytes
             self._before_bytes = self._reached_bytes
-        elif self._rises and is_check and time.monotonic() >= self._rest_until:
+        elif self._rises and is_check and self._budget.is_open:
             self._count()
 
     def _count(self) -> None:
-        began = time.thread_time()
         self._reached_bytes = 0
-        with undisturbed():
+        with self._budget.spending(), undisturbed():
             OwnerSearch(self._meet, max_objects=_MAX_OBJECTS).search(user_roots())
-        seconds = time.thread_time() - began
-        self._free_seconds -= seconds
-        if self._free_seconds < 0:
-            self._rest_until = time.monotonic() + seconds / _SHARE_OF_TIME
 
     def _meet(self, tensor: torch.Tensor, storage: torch.UntypedStorage) -> None:
         if tensor.device.type != self._device_type:

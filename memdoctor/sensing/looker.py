@@ -7,7 +7,6 @@ apart (5, 10, 20, 40, ...) to count graph nodes, which no counter of a device sh
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -15,6 +14,7 @@ import torch
 
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.looks import Look
+from memdoctor.sensing.budget import Budget
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.edges import forget_types
 from memdoctor.sensing.graphs import MAX_DEPTH
@@ -35,9 +35,8 @@ _PROBE_OBJECTS = 200_000
 """About 0.2 s; a probe has no growth that would justify more."""
 _MAX_SURVIVORS = 5_000
 _NEWEST = 3
-_SHARE_OF_TIME = 0.05
-_FREE_SECONDS = 0.25
-"""Processor time of a search that does not have to wait for its share; short programs take far less."""
+_FREE_SECONDS = 4.0
+"""Processor time of all searches; most programs need 0.2 s, one with a million objects in its own variables more."""
 
 
 class Looker:
@@ -50,9 +49,8 @@ class Looker:
         self._units: dict[str, _Watch] = {}
         self._failed = False
         self._incomplete = False
-        self._deep_seconds = 0.0
         self._hopeless_bytes = 0
-        self._rest_until = 0.0
+        self._budget = Budget(_FREE_SECONDS)
 
     def tick(self, step: int, unit: str) -> None:
         """An iteration of this unit has ended; `step` is its number in the whole run."""
@@ -63,7 +61,7 @@ class Looker:
             if isinstance(self._ledger, Census):  # a card's ledger is always up to date
                 self._ledger.update(is_check=watch.is_check_next)
             watch.ticks.mark(self._ledger.birth_count, step)
-            if watch.is_due(self._ledger, may_rest=time.monotonic() < self._rest_until):
+            if watch.is_due(self._ledger, may_rest=not self._budget.is_open):
                 self._look(watch, step, unit)
         except Exception as error:  # it runs inside the user's training step, on objects of any kind
             self._failed = True
@@ -81,17 +79,12 @@ class Looker:
         return watch
 
     def _look(self, watch: _Watch, step: int, unit: str) -> None:
-        began = time.thread_time()
-        self._deep_seconds = 0.0
-        with undisturbed():
+        with self._budget.spending(), undisturbed():
             look = self._search(watch, step, unit)
         forget_types()
         watch.note(look)
         self._incomplete |= not look.complete
         self._emit(look)
-        seconds = time.thread_time() - began - self._deep_seconds
-        if seconds > _FREE_SECONDS:
-            self._rest_until = time.monotonic() + seconds / _SHARE_OF_TIME
 
     def _search(self, watch: _Watch, step: int, unit: str) -> Look:
         ticks, young = watch.ticks, watch.young
@@ -128,11 +121,9 @@ class Looker:
         born = {ticks.of(record.birth) for record in unclaimed}
         if len(born) < _WORTHY_TICKS or unclaimed_bytes < 2 * self._hopeless_bytes:
             return
-        began = time.thread_time()
         search.search(nameless_roots(search.seen))
         is_vain = not any(record.birth in search.claimed for record in unclaimed)
         self._hopeless_bytes = unclaimed_bytes if is_vain else 0
-        self._deep_seconds = time.thread_time() - began
 
 
 class _Watch:
