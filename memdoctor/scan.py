@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from memdoctor.foundation.findings import Confidence, Finding, Report, Skipped
 from memdoctor.rules import ALL_RULES, Rule, find_rule
 from memdoctor.scanning.files import files_of
+from memdoctor.scanning.ignore_patterns import Pattern, patterns_of
 from memdoctor.scanning.one_file import scan_file
+from memdoctor.scanning.settings import Configuration, Settings
 
 _FILES_BETWEEN_COLLECTIONS = 50
 
@@ -24,26 +26,61 @@ def scan(
     *,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
-    min_confidence: Confidence = Confidence.MEDIUM,
+    min_confidence: Confidence | None = None,
     exclude: Iterable[str] = (),
 ) -> Report:
     """Scan files, folders, globs, and standard input for `-`.
 
-    `select` and `ignore` take codes or names of rules; an empty `select` is all rules. Findings that are less sure than
-    `min_confidence` are counted as hidden. `exclude` are patterns as in a `.gitignore` of the working directory.
-    Raises `BadInput` for a path that does not exist, `UnknownRule`.
+    `select` and `ignore` take codes or names of rules, `exclude` patterns as in a `.gitignore` of the working
+    directory; findings that are less sure than `min_confidence` are counted as hidden. What is not given is as the
+    settings nearest to each file say, else all rules, and medium. Raises `BadInput` for a path that does not exist
+    and for settings that say nothing sensible, `UnknownRule`.
     """
-    rules = _chosen(select, ignore)
-    skipped: list[Skipped] = []
-    findings: list[Finding] = []
+    questions = _Questions(tuple(select), tuple(ignore), min_confidence, patterns_of(exclude, os.getcwd()))
+    found = dict.fromkeys(files_of([os.fspath(path) for path in paths], questions.excluded_in))
+    reports = [Report(skipped=(item,)) for item in found if isinstance(item, Skipped)]
     with _collector_paused() as tidy:
-        for path in files_of([os.fspath(path) for path in paths], list(exclude), skipped):
-            found = scan_file(path, rules)
-            findings += found.findings
-            skipped += found.skipped
-            tidy()
-    shown = [finding for finding in findings if finding.confidence.rank <= min_confidence.rank]
-    return Report(tuple(sorted(shown, key=_place)), len(findings) - len(shown), tuple(skipped))
+        for path in found:
+            if isinstance(path, str):
+                reports.append(_scan_one(path, questions))
+                tidy()
+    return _joined([*reports, Report(skipped=tuple(questions.configuration.skipped))])
+
+
+def _scan_one(path: str, questions: _Questions) -> Report:
+    rules, least = questions.for_file(path)
+    report = scan_file(path, rules)
+    sure = tuple(finding for finding in report.findings if finding.confidence.rank <= least.rank)
+    return Report(sure, len(report.findings) - len(sure), report.skipped)
+
+
+def _joined(reports: Sequence[Report]) -> Report:
+    findings = sorted((finding for report in reports for finding in report.findings), key=_place)
+    skipped = tuple(item for report in reports for item in report.skipped)
+    return Report(tuple(findings), sum(report.hidden for report in reports), skipped)
+
+
+class _Questions:
+    """What is asked about each file: the arguments of `scan` before the settings of its folder."""
+
+    def __init__(
+        self, select: tuple[str, ...], ignore: tuple[str, ...], least: Confidence | None, excluded: Sequence[Pattern],
+    ) -> None:
+        self.configuration = Configuration()
+        self._select, self._ignore, self._least, self._excluded = select, ignore, least, excluded
+        self._rules: dict[Settings, list[Rule]] = {}
+        _chosen(select, ignore)  # a misspelt code is said also when there is no file
+
+    def excluded_in(self, folder: str) -> Sequence[Pattern]:
+        """What is left out in an absolute folder; patterns of both are of use, unlike codes."""
+        return [*self.configuration.of_folder(folder).exclude, *self._excluded]
+
+    def for_file(self, path: str) -> tuple[list[Rule], Confidence]:
+        """The rules to ask, and how sure a finding has to be."""
+        settings = self.configuration.of_folder(os.path.dirname(os.path.abspath(path)))
+        if settings not in self._rules:
+            self._rules[settings] = _chosen(self._select or settings.select, self._ignore or settings.ignore)
+        return self._rules[settings], self._least or settings.min_confidence or Confidence.MEDIUM
 
 
 def _chosen(select: Iterable[str], ignore: Iterable[str]) -> list[Rule]:

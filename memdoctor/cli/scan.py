@@ -36,24 +36,41 @@ def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out in folders what matches, as a line of .gitignore.",
 )
 @click.option(
-    "--min-confidence", type=click.Choice([level.value for level in Confidence]), default=Confidence.MEDIUM.value,
-    show_default=True, help="Hide findings that are less sure.",
+    "--min-confidence", type=click.Choice([level.value for level in Confidence]),
+    help="Hide findings that are less sure; medium if nothing else is said.",
 )
+@click.option("--baseline", metavar="FILE", help="Report only what is not known from that file.")
+@click.option("--write-baseline", is_flag=True, help="Make all findings known in the --baseline file.")
 @click.option("--exit-zero", is_flag=True, help="Exit code 0 also if there are findings.")
 @click.pass_context
 def command(
     context: click.Context, paths: tuple[str, ...], form: str, output: str | None,
-    select: list[str], ignore: list[str], exclude: tuple[str, ...], min_confidence: str, exit_zero: bool,
+    select: list[str], ignore: list[str], exclude: tuple[str, ...], min_confidence: str | None,
+    baseline: str | None, write_baseline: bool, exit_zero: bool,
 ) -> None:
     """Find code that wastes or keeps GPU memory, without running it.
 
     PATH is a Python file, a folder, a glob in quotes, or - for standard input. A line is left alone
-    with the comment "# memdoctor: ignore[MD101]". Exit code 0: clean, 1: findings.
+    with the comment "# memdoctor: ignore[MD101]". Settings of a project are [tool.memdoctor] in
+    pyproject.toml or [memdoctor] in setup.cfg: select, ignore, exclude, min-confidence. Exit code
+    0: clean, 1: findings.
     """
-    level = Confidence(min_confidence)
+    level = Confidence(min_confidence) if min_confidence else None
     report = scan(paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level)
+    if baseline is not None:
+        report = _compared(report, baseline, write_baseline)
+    elif write_baseline:
+        raise BadInput("--write-baseline has no file to write.", "Name it with --baseline FILE.")
     _write(_rendered(report, form), output)
     context.exit(1 if report.findings and not exit_zero else 0)
+
+
+def _compared(report: Report, baseline: str, write: bool) -> Report:
+    from memdoctor.scanning import baseline as known  # loaded when asked for, as the forms are
+
+    if write:
+        known.write_baseline(report, baseline)
+    return known.only_new(report, baseline)
 
 
 def _rendered(report: Report, form: str) -> str:

@@ -112,6 +112,8 @@ class Report:
     hidden: int = 0
     """Findings left out for low confidence."""
     skipped: tuple[Skipped, ...] = ()
+    known: int = 0
+    """Findings left out because a baseline holds them."""
 
 
 @dataclass(frozen=True)

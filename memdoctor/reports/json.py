@@ -12,11 +12,12 @@ _FINDING_KEYS = ("code", "name", "severity", "confidence", "message", "location"
 
 
 def scan_json(report: Report) -> str:
-    """`{"version", "findings", "hidden", "skipped"}`, with a newline at the end."""
+    """`{"version", "findings", "hidden", "known", "skipped"}`, with a newline at the end."""
     data = {
         "version": VERSION,
         "findings": [_finding(finding) for finding in report.findings],
         "hidden": report.hidden,
+        "known": report.known,
         "skipped": plain(report.skipped),
     }
     return json.dumps(data, indent=1) + "\n"

@@ -24,6 +24,8 @@ def counts(report: Report) -> str:
     fixable = _fixable(report)
     if fixable:
         parts.append(fixable)
+    if report.known:
+        parts.append(f"{report.known} known from the baseline")
     if report.hidden:
         parts.append(f"{report.hidden} hidden as too unsure (--min-confidence low shows them)")
     if report.skipped:
@@ -88,7 +90,7 @@ def _width(character: str) -> int:
 
 def _findings(report: Report) -> str:
     if not report.findings:
-        return "No findings"
+        return "No new findings" if report.known else "No findings"
     found = Counter(finding.severity for finding in report.findings)
     kinds = [_severities(severity.value, found[severity]) for severity in sorted(found, key=lambda level: level.rank)]
     return f"{_count(len(report.findings), 'finding')} ({', '.join(kinds)})"

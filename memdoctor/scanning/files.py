@@ -1,19 +1,19 @@
 """Which files a scan reads: what was named, and in folders Python files and notebooks.
 
-In folders are left out, silently: what `.gitignore` files or `--exclude` name, folders of version control and caches,
-installed and vendored packages, and virtual environments (a folder that holds `pyvenv.cfg`). Links to folders are not
-followed. What was named itself is always read.
+In folders are left out, silently: what `.gitignore` files, `--exclude` or the settings name, folders of version control
+and caches, installed and vendored packages, and virtual environments (a folder that holds `pyvenv.cfg`). Links to
+folders are not followed. What was named itself is always read.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Skipped
-from memdoctor.scanning.ignore_patterns import Pattern, is_ignored, patterns_above, patterns_in, patterns_of
+from memdoctor.scanning.ignore_patterns import FILE_NAME, Pattern, is_ignored, patterns_above, patterns_in
 
 STANDARD_INPUT = "-"
 _SUFFIXES = (".py", ".ipynb")
@@ -23,54 +23,53 @@ _LEFT_OUT = frozenset(
 )
 
 
-def files_of(paths: Iterable[str], exclude: Sequence[str], skipped: list[Skipped]) -> list[str]:
-    """Each file once, in order, as it was named; `exclude` are patterns as in a `.gitignore` of the working directory.
+def files_of(paths: Iterable[str], excluded_in: Callable[[str], Sequence[Pattern]]) -> Iterator[str | Skipped]:
+    """Files in order, as they were named, and folders that cannot be listed.
 
-    Folders that cannot be listed are added to `skipped`. Raises `BadInput` for a path that does not exist.
+    `excluded_in` gives the patterns to leave out in an absolute folder. Raises `BadInput` for a path that does not
+    exist.
     """
-    excluded = patterns_of(exclude, os.getcwd())
-    return list(dict.fromkeys(_files(paths, excluded, skipped)))
-
-
-def _files(paths: Iterable[str], excluded: list[Pattern], skipped: list[Skipped]) -> Iterator[str]:
     for path in paths:
         if path == STANDARD_INPUT:
             yield path
         elif os.path.isdir(path):
-            yield from _in_folder(path, excluded, skipped)
+            yield from _in_folder(path, excluded_in)
         elif os.path.lexists(path):
             yield path
         else:
-            yield from _in_glob(path, excluded, skipped)
+            yield from _in_glob(path, excluded_in)
 
 
-def _in_glob(pattern: str, excluded: list[Pattern], skipped: list[Skipped]) -> Iterator[str]:
+def _in_glob(pattern: str, excluded_in: Callable[[str], Sequence[Pattern]]) -> Iterator[str | Skipped]:
     matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []
     if not matches:
         next_step = "Name a Python file, a notebook, a folder, a glob, or - for standard input."
         raise BadInput(f"{pattern}: no such file or folder.", next_step)
     for match in matches:
         if os.path.isdir(match):
-            yield from _in_folder(match, excluded, skipped)
-        elif not is_ignored(excluded, os.path.abspath(match), is_folder=False):
+            yield from _in_folder(match, excluded_in)
+        elif not _is_excluded(os.path.abspath(match), excluded_in):
             yield match
 
 
-def _in_folder(folder: str, excluded: list[Pattern], skipped: list[Skipped]) -> Iterator[str]:
-    def unreadable(error: OSError) -> None:
-        skipped.append(Skipped(str(error.filename), error.strerror or str(error)))
+def _is_excluded(path: str, excluded_in: Callable[[str], Sequence[Pattern]]) -> bool:
+    return is_ignored(excluded_in(os.path.dirname(path)), path, is_folder=False)
 
+
+def _in_folder(folder: str, excluded_in: Callable[[str], Sequence[Pattern]]) -> Iterator[str | Skipped]:
     top = os.path.abspath(folder)
     known = {folder: patterns_above(top)}
-    for here, folders, files in os.walk(folder, onerror=unreadable):
+    unreadable: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=unreadable.append):
         place = os.path.normpath(os.path.join(top, os.path.relpath(here, folder)))
-        patterns = known.pop(here) + (patterns_in(place) if ".gitignore" in files else [])
-        rules = patterns + excluded
+        patterns = known.pop(here) + (patterns_in(place) if FILE_NAME in files else [])
+        rules = [*patterns, *excluded_in(place)]
         folders[:] = [name for name in sorted(folders) if not _is_left_out(here, place, name, rules)]
         known |= {os.path.join(here, name): patterns for name in folders}
         for name in sorted(files):
             if name.endswith(_SUFFIXES) and not is_ignored(rules, os.path.join(place, name), is_folder=False):
                 yield os.path.join(here, name)
+    yield from (Skipped(str(error.filename), error.strerror or str(error)) for error in unreadable)
 
 
 def _is_left_out(parent: str, place: str, name: str, rules: Sequence[Pattern]) -> bool:

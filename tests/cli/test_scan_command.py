@@ -51,7 +51,7 @@ def test_clean_is_exit_code_0(tmp_path: Path) -> None:
 def test_json_has_the_documented_form(leak: str) -> None:
     done = _memdoctor("scan", "--format", "json", leak, "/dev/null")
     data = json.loads(done.stdout)
-    assert list(data) == ["version", "findings", "hidden", "skipped"]
+    assert list(data) == ["version", "findings", "hidden", "known", "skipped"]
     assert data["skipped"] == [{"what": "/dev/null", "why": "not a regular file"}]
     (finding,) = data["findings"]
     assert list(finding) == [
@@ -85,12 +85,19 @@ def test_exit_zero_keeps_the_report(leak: str) -> None:
     assert (done.returncode, done.stdout) == (0, _memdoctor("scan", leak).stdout)
 
 
+def test_a_baseline_is_written_and_then_hides(leak: str, tmp_path: Path) -> None:
+    baseline = str(tmp_path / "baseline.json")
+    for arguments in (["--write-baseline"], []):
+        done = _memdoctor("scan", leak, "--baseline", baseline, *arguments)
+        assert (done.returncode, done.stdout) == (0, "No new findings, 1 known from the baseline.\n")
+
+
 def test_rules_lists_each_on_a_line() -> None:
     done = _memdoctor("rules")
     assert done.returncode == 0
     codes = [line.split(" ", 1)[0] for line in done.stdout.splitlines()]
     assert codes == sorted(rule.code for rule in ALL_RULES)
-    assert "MD301  warning  load-without-map-location  A checkpoint is loaded" in done.stdout
+    assert re.search("^MD301  warning  load-without-map-location  +A checkpoint is loaded", done.stdout, re.MULTILINE)
 
 
 def test_standard_input() -> None:
@@ -116,6 +123,8 @@ def test_codes_may_be_separated_by_commas(leak: str) -> None:
         pytest.param(["scan", "nowhere.py"], "nowhere.py: no such file or folder.", id="no such file"),
         pytest.param(["scan", ".", "--select", "MD1"], "No rule is called 'MD1'.", id="unknown code"),
         pytest.param(["scan", "/dev/null", "--output", "/no/x"], "/no/x cannot be written", id="unwritable output"),
+        pytest.param(["scan", "/dev/null", "--baseline", "/no/x"], "/no/x cannot be read", id="no baseline"),
+        pytest.param(["scan", "/dev/null", "--write-baseline"], "--baseline FILE", id="no file for the baseline"),
         pytest.param(["scan", ".", "--format", "yaml"], "'yaml' is not one of", id="unknown format"),
         pytest.param(["explain", "MD1O1"], "Did you mean: MD101 (loss-kept-with-graph)", id="unknown rule"),
     ],

@@ -60,6 +60,7 @@ class TestText:
             (Report((IN_A_NOTEBOOK,)), "1 finding (1 info)."),
             (Report((KEPT,)), "1 finding (1 error), fixable: 1 with --fix."),
             (Report(hidden=3), "No findings, 3 hidden as too unsure (--min-confidence low shows them)."),
+            (Report(known=3), "No new findings, 3 known from the baseline."),
             (Report(skipped=(Skipped("a.py", "why"),) * 2), "No findings, 2 files skipped."),
         ],
     )
