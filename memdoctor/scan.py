@@ -1,4 +1,4 @@
-"""Reads Python files and reports what wastes or keeps GPU memory; nothing is imported or run.
+"""Reads Python files and notebooks and reports what wastes or keeps GPU memory; nothing is imported or run.
 
 Which files are read is said in `scanning/files.py`. A file that does not contain the word `torch` is not parsed, so
 that thousands of files take seconds.

@@ -50,8 +50,8 @@ def command(
 ) -> None:
     """Find code that wastes or keeps GPU memory, without running it.
 
-    PATH is a Python file, a folder, a glob in quotes, or - for standard input. A line is left alone
-    with the comment "# memdoctor: ignore[MD101]". Settings of a project are [tool.memdoctor] in
+    PATH is a Python file, a notebook, a folder, a glob in quotes, or - for standard input. A line is
+    left alone with the comment "# memdoctor: ignore[MD101]". Settings of a project are [tool.memdoctor] in
     pyproject.toml or [memdoctor] in setup.cfg: select, ignore, exclude, min-confidence. Exit code
     0: clean, 1: findings.
     """

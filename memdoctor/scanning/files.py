@@ -16,7 +16,8 @@ from memdoctor.foundation.findings import Skipped
 from memdoctor.scanning.ignore_patterns import FILE_NAME, Pattern, is_ignored, patterns_above, patterns_in
 
 STANDARD_INPUT = "-"
-_SUFFIXES = (".py", ".ipynb")
+NOTEBOOK_SUFFIX = ".ipynb"
+_SUFFIXES = (".py", NOTEBOOK_SUFFIX)
 _LEFT_OUT = frozenset(
     ".git .hg .svn .tox .nox .eggs .mypy_cache .pytest_cache .ruff_cache .memdoctor_cache .ipynb_checkpoints"
     " __pycache__ node_modules site-packages dist-packages _vendor vendor vendored third_party 3rdparty".split()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from memdoctor.foundation.findings import Finding, Report, Skipped
 from memdoctor.rules import ALL_RULES, Rule, Source
-from memdoctor.scanning.files import STANDARD_INPUT
+from memdoctor.scanning.files import NOTEBOOK_SUFFIX, STANDARD_INPUT
 from memdoctor.scanning.reading import Unreadable, decode, read
 
 _SHOWN_STANDARD_INPUT = "<stdin>"
@@ -31,6 +31,8 @@ def scan_bytes(path: str, data: bytes, rules: Sequence[Rule]) -> Report:
     if b"torch" not in data:
         return Report()
     try:
+        if path.endswith(NOTEBOOK_SUFFIX):
+            return _scan_notebook(path, data, rules)
         return Report(tuple(check(Source(path, decode(data)), rules)))
     except Unreadable as error:
         why = str(error)
@@ -43,6 +45,14 @@ def scan_bytes(path: str, data: bytes, rules: Sequence[Rule]) -> Report:
     except Exception as error:  # a fault of memdoctor in one file must not cost the report on thousands
         why = f"memdoctor failed on it, please report this: {type(error).__name__}: {error}"
     return Report(skipped=(Skipped(path, why),))
+
+
+def _scan_notebook(path: str, data: bytes, rules: Sequence[Rule]) -> Report:
+    from memdoctor.scanning.notebooks import program_of  # json is loaded only where there is a notebook
+
+    program = program_of(path, data)
+    found = check(Source(path, program.text), rules)
+    return Report(tuple(map(program.in_cell, found)), skipped=program.skipped)
 
 
 def check(source: Source, rules: Sequence[Rule]) -> list[Finding]:
