@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memdoctor.rules import _summaries
 from memdoctor.rules._grad_mode import switches_grad_off
-from memdoctor.rules._graph_flow import Forward, LocalCall
+from memdoctor.rules._graph_flow import Backward, Forward, LocalCall
 from memdoctor.rules._names import last_name, path_of, root_of, targets_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
@@ -23,7 +23,7 @@ from memdoctor.rules._torch_names import (
     PAIR_METHODS,
     is_criterion,
 )
-from memdoctor.rules._values import ARRAY, Kind, Role, Value, cut
+from memdoctor.rules._values import ARRAY, ON_DEVICE, Kind, Role, Value, cut
 
 if TYPE_CHECKING:
     from memdoctor.rules._expressions import Expressions
@@ -71,7 +71,7 @@ def _imported(here: Expressions, node: ast.Call, name: str, inputs: list[Value])
     if package in NUMBER_PACKAGES:
         return Value(Kind.CUT, name=ARRAY)
     if last in _BACKWARDS:
-        here.flow.operands.update(inputs[:1])
+        _note_backward(here, node, inputs[:1])
         return cut()
     if last == "deque":
         return Value(Kind.OPAQUE, inputs, here.loops, name="deque" if len(node.args) > 1 or node.keywords else "")
@@ -92,7 +92,7 @@ def _torch(here: Expressions, node: ast.Call, name: str, last: str, inputs: list
     if last[:1].isupper() or name.startswith(_TOOL_PACKAGES):
         return here.opaque(inputs)
     if last == "grad":
-        here.flow.operands.update(inputs[:1])
+        _note_backward(here, node, inputs[:1])
         return here.opaque(inputs)
     result = here.computed(inputs)
     return _pair(here, result) if last in PAIR_METHODS and len(node.args) > 1 else result
@@ -109,11 +109,11 @@ def _method(
 ) -> Value:
     name = function.attr
     if name in _BACKWARDS:
-        here.flow.operands.update(_operands(here, function.value, arguments))
+        _note_backward(here, node, _operands(here, function.value, arguments))
         return cut()
     receiver = here.evaluate(function.value)
     if name in CUTTING_METHODS:
-        return cut()
+        return Value(Kind.CUT, name=ON_DEVICE) if name == "detach" and receiver.role is Role.OUTPUT else cut()
     local = _local(here, node, inputs)
     if local is not None:
         return local
@@ -126,6 +126,10 @@ def _method(
         result = here.computed([receiver, *inputs])
         return _pair(here, result) if name in PAIR_METHODS and (node.args or node.keywords) else result
     return here.opaque([receiver, *inputs])
+
+
+def _note_backward(here: Expressions, node: ast.Call, operands: list[Value]) -> None:
+    here.flow.backwards += [Backward(node, operand, here.loops) for operand in operands]
 
 
 def _operands(here: Expressions, node: ast.AST, arguments: list[Value]) -> list[Value]:
@@ -182,6 +186,7 @@ def _collected(here: Expressions, inputs: list[Value]) -> Value:
 def _forward(here: Expressions, node: ast.Call, inputs: list[Value]) -> Value:
     is_step = last_name(node.func) in FRAMEWORK_STEPS  # runs the model, and may return anything
     value = here.opaque(inputs) if is_step else here.source_value(node, Role.OUTPUT, inputs)
+    value.name = value.name or ON_DEVICE
     same = (path_of(node.func) or "").startswith(here.mode_of) if here.mode_of else False
     here.flow.forwards.append(Forward(node, value, here.loops, here.grad_off, here.mode, same))
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from memdoctor.rules._arguments import is_constant, says
 from memdoctor.rules._names import identifiers, last_name
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import GRAD_OFF_NAME, GRAD_SWITCH_NAME
@@ -48,12 +49,8 @@ def _callers_with_grad_on(source: Source, scope: Scope) -> set[Scope]:
 
 
 def _is_inside_off(source: Source, call: ast.Call, caller: Scope) -> bool:
-    node: ast.AST = call
-    while node is not caller.node:
-        node = source.parents[node]
-        if isinstance(node, (ast.With, ast.AsyncWith)) and any(switches_grad_off(i.context_expr) for i in node.items):
-            return True
-    return False
+    around = (node for node in source.around(call, caller) if isinstance(node, (ast.With, ast.AsyncWith)))
+    return any(switches_grad_off(item.context_expr) for node in around for item in node.items)
 
 
 def _is_decorated_off(source: Source, scope: Scope) -> bool:
@@ -73,3 +70,19 @@ def is_switched_by_statement(source: Source) -> bool:
     """Somewhere in the file `torch.set_grad_enabled(False)` stands as a statement: its reach cannot be known."""
     calls = source.calls.get(GRAD_SWITCH_NAME, [])
     return any(switches_grad_off(call) and isinstance(source.parents[call], ast.Expr) for call, _ in calls)
+
+
+def volatile_uses(source: Source) -> dict[Scope, ast.expr | ast.stmt]:
+    """The first `volatile=True` or `x.volatile = True` of each function: it once switched gradients off."""
+    uses: dict[Scope, ast.expr | ast.stmt] = {}
+    for scope in source.scopes if "volatile" in source.text else ():
+        found = [node for node in scope.own_nodes() if isinstance(node, (ast.Call, ast.Assign)) and _is_volatile(node)]
+        if found:
+            uses[scope] = min(found, key=lambda node: (node.lineno, node.col_offset))
+    return uses
+
+
+def _is_volatile(node: ast.Call | ast.Assign) -> bool:
+    if isinstance(node, ast.Call):
+        return says(node, "volatile", True)
+    return is_constant(node.value, True) and any(last_name(target) == "volatile" for target in node.targets)

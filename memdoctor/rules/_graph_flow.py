@@ -58,6 +58,15 @@ class Forward:
 
 
 @dataclass(eq=False)
+class Backward:
+    """A call that differentiates something: `backward`, or `autograd.grad`."""
+
+    node: ast.Call
+    operand: Value
+    loops: tuple[Loop, ...]
+
+
+@dataclass(eq=False)
 class LocalCall:
     """A call of a function of the same file."""
 
@@ -77,8 +86,7 @@ class Flow:
 
     scope: Scope
     keeps: list[Keep] = field(default_factory=list)
-    operands: set[Value] = field(default_factory=set)
-    """What `backward` is called on."""
+    backwards: list[Backward] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     calls: list[LocalCall] = field(default_factory=list)
     returns: list[Value] = field(default_factory=list)
@@ -88,6 +96,11 @@ class Flow:
     """What a path stands for at the head of a loop."""
     capped: set[str] = field(default_factory=set)
     """Containers that are emptied or limited: `deque(maxlen=...)`, `pop`."""
+
+    @cached_property
+    def operands(self) -> set[Value]:
+        """What `backward` is called on."""
+        return {backward.operand for backward in self.backwards}
 
     @cached_property
     def proven(self) -> set[Value]:
@@ -105,7 +118,7 @@ class Flow:
     @property
     def runs_backward(self) -> bool:
         """There is a backward call in this scope."""
-        return bool(self.operands)
+        return bool(self.backwards)
 
     @cached_property
     def backwarded(self) -> set[Value]:

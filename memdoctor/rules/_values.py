@@ -21,6 +21,10 @@ ARRAY = "array"
 """The name of the value of a call of numpy and the like: what is stored in it becomes a number."""
 
 
+ON_DEVICE = "on device"
+"""The name of the value of an output without graph that was not moved or reduced since the model returned it."""
+
+
 class State(IntEnum):
     """Does it carry an autograd graph? Rules report only `YES`."""
 

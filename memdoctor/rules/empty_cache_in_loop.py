@@ -50,9 +50,7 @@ def check(source: Source) -> Iterator[Finding]:
 
 
 def _runs_every_iteration(source: Source, call: ast.Call, scope: Scope) -> bool:
-    node: ast.AST = call
-    while node is not scope.node:
-        node = source.parents[node]
+    for node in source.around(call, scope):
         if isinstance(node, _ONCE_IN_A_WHILE):
             return False
         if isinstance(node, (ast.For, ast.AsyncFor, ast.While)):

@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
-from memdoctor.rules._grad_mode import is_switched_by_statement
+from memdoctor.rules._grad_mode import is_switched_by_statement, volatile_uses
 from memdoctor.rules._graph_flow import Flow, Forward, LocalCall
 from memdoctor.rules._keeping import is_evaluation, kept_outputs, others_decide
 from memdoctor.rules._names import shown
@@ -48,7 +48,10 @@ def check(source: Source) -> Iterator[Finding]:
     """Report the first evaluation forward of each function that runs with gradients on."""
     if source.is_test or is_switched_by_statement(source):
         return
+    reported = volatile_uses(source)
     for flow in source.flows():
+        if flow.scope in reported:
+            continue
         forward = next((forward for forward in flow.forwards if _is_wasteful(source, flow, forward)), None)
         if forward is not None and not _is_elsewhere_decided(flow):
             yield _finding(flow, forward, source)

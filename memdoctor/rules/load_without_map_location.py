@@ -126,13 +126,20 @@ class _Uses:
             self.as_module = True
 
     def _note_state(self, call: ast.Call) -> None:
-        if last_name(call.func) == "load_state_dict":
+        if _sets_state(call):
             self.as_state = True
             receiver = call.func.value if isinstance(call.func, ast.Attribute) else call
             self.as_optimizer_state |= any("optim" in name.lower() for name in identifiers(receiver))
 
     def _mentions(self, node: ast.AST) -> bool:
         return any(path_of(part) in self._names for part in ast.walk(node))
+
+
+def _sets_state(call: ast.Call) -> bool:
+    """`load_state_dict(...)`, or by hand: `own_state[name].copy_(...)`."""
+    name = last_name(call.func)
+    by_hand = name == "copy_" and any(words(part) & _STATE_WORDS for part in identifiers(call.func))
+    return by_hand or name == "load_state_dict"
 
 
 def _places(targets: list[ast.expr]) -> set[str]:

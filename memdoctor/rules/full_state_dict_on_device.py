@@ -1,0 +1,69 @@
+"""The full state of a sharded model is gathered on the GPUs.
+
+FSDP shards a model because it does not fit. A full state dict without `offload_to_cpu` puts all of it together again on
+every card, beside the shards, at each checkpoint.
+
+Bad::
+
+    config = FullStateDictConfig(rank0_only=True)
+
+Good::
+
+    config = FullStateDictConfig(offload_to_cpu=True, rank0_only=True)
+
+Does not see: options that are variables; a configuration that is set in another file.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from memdoctor.foundation.findings import Advice, Applicability, Finding, Severity
+from memdoctor.rules._arguments import argument_of, is_constant
+from memdoctor.rules._names import last_name
+from memdoctor.rules._rule import Rule
+from memdoctor.rules._scopes import Scope
+from memdoctor.rules._source import Source
+
+_SWITCHES = ("state_dict_type", "set_state_dict_type")
+
+
+def check(source: Source) -> Iterator[Finding]:
+    """Report configurations without offload, and the full type without a configuration where a state is saved."""
+    if source.is_test:
+        return
+    for call, _ in source.calls.get("FullStateDictConfig", []):
+        offload = argument_of(call, "offload_to_cpu", 0)
+        if not any(keyword.arg is None for keyword in call.keywords) and not _may_be_true(offload):
+            yield _finding(source, call)
+    for call, scope in [found for name in _SWITCHES for found in source.calls.get(name, [])]:
+        if _is_full_without_config(call) and _saves(source, call, scope):
+            yield _finding(source, call)
+
+
+def _may_be_true(node: ast.expr | None) -> bool:
+    return node is not None and not is_constant(node, False)
+
+
+def _is_full_without_config(call: ast.Call) -> bool:
+    kind = argument_of(call, "state_dict_type", 1)
+    config = argument_of(call, "state_dict_config", 2)
+    return kind is not None and last_name(kind) == "FULL_STATE_DICT" and config is None
+
+
+def _saves(source: Source, call: ast.Call, scope: Scope) -> bool:
+    block = next((node for node in source.around(call, scope) if isinstance(node, ast.With)), scope.node)
+    inside = [last_name(node.func) for node in ast.walk(block) if isinstance(node, ast.Call)]
+    return "state_dict" in inside
+
+
+def _finding(source: Source, call: ast.Call) -> Finding:
+    return RULE.finding(
+        source, call,
+        "The full state dict is put together on every GPU, beside the shards: a whole model more at each checkpoint.",
+        advice=Advice("Use `FullStateDictConfig(offload_to_cpu=True, rank0_only=True)`.", Applicability.SAFE),
+    )
+
+
+RULE = Rule("MD306", "full-state-dict-on-device", Severity.WARNING, check)
