@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -17,8 +16,6 @@ from memdoctor.foundation.errors import BadInput, UnknownRule
 from memdoctor.foundation.findings import Confidence, Finding, Severity
 from memdoctor.rules import Rule, Source
 from memdoctor.scanning.reading import LARGEST_FILE_BYTES
-
-memdoctor_scan = importlib.import_module("memdoctor.scan")  # the name in the package is the function
 
 LEAK = """import torch
 def train(model, loader, criterion):
@@ -176,7 +173,7 @@ class TestWhatCannotBeRead:
         def faulty(source: Source) -> Iterator[Finding]:
             raise KeyError("oops")
 
-        monkeypatch.setattr(memdoctor_scan, "ALL_RULES", (Rule("MD999", "faulty", Severity.INFO, faulty),))
+        monkeypatch.setattr("memdoctor.scanning.questions.ALL_RULES", (Rule("MD999", "faulty", Severity.INFO, faulty),))
         assert _why_skipped(_write(tmp_path, "a.py")) == "memdoctor failed on it, please report this: KeyError: 'oops'"
 
     def test_a_file_without_torch_is_not_parsed(self, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any."""
+"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any.
+
+Forms, fixes and baselines are loaded when they are asked for: a hook before each commit waits for this command.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ import click
 
 from memdoctor.explain import rule_texts
 from memdoctor.foundation.errors import BadInput
-from memdoctor.foundation.findings import Confidence, Report
+from memdoctor.foundation.findings import Confidence, Report, Skipped
 from memdoctor.scan import scan
+from memdoctor.scanning.questions import Questions
 
 _FORMATS = {
     "text": "scan_text", "json": "json", "sarif": "sarif", "github": "github", "junit": "junit",
@@ -41,12 +45,15 @@ def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str
 )
 @click.option("--baseline", metavar="FILE", help="Report only what is not known from that file.")
 @click.option("--write-baseline", is_flag=True, help="Make all findings known in the --baseline file.")
+@click.option("--fix", is_flag=True, help="Repair what has a safe fix, and report the rest.")
+@click.option("--unsafe-fixes", is_flag=True, help="Also repair where the program's results may change.")
+@click.option("--diff", is_flag=True, help="Show what would be repaired, and write nothing.")
 @click.option("--exit-zero", is_flag=True, help="Exit code 0 also if there are findings.")
 @click.pass_context
 def command(
     context: click.Context, paths: tuple[str, ...], form: str, output: str | None,
     select: list[str], ignore: list[str], exclude: tuple[str, ...], min_confidence: str | None,
-    baseline: str | None, write_baseline: bool, exit_zero: bool,
+    baseline: str | None, write_baseline: bool, fix: bool, unsafe_fixes: bool, diff: bool, exit_zero: bool,
 ) -> None:
     """Find code that wastes or keeps GPU memory, without running it.
 
@@ -56,6 +63,10 @@ def command(
     0: clean, 1: findings.
     """
     level = Confidence(min_confidence) if min_confidence else None
+    if fix or unsafe_fixes or diff:
+        fixed = _fix(paths, Questions(tuple(select), tuple(ignore), level, exclude), unsafe_fixes, diff)
+        if diff:
+            context.exit(1 if fixed and not exit_zero else 0)
     report = scan(paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level)
     if baseline is not None:
         report = _compared(report, baseline, write_baseline)
@@ -65,8 +76,25 @@ def command(
     context.exit(1 if report.findings and not exit_zero else 0)
 
 
+def _fix(paths: tuple[str, ...], questions: Questions, unsafe: bool, dry_run: bool) -> int:
+    """Says on standard error what was done; in a dry run the changes go to standard output. The number of files."""
+    from memdoctor.fix import diff_of, fixes
+
+    files = findings = 0
+    for item in fixes(paths, questions, unsafe=unsafe, dry_run=dry_run):
+        if isinstance(item, Skipped):
+            click.echo(f"memdoctor: {item.what}: {item.why}", err=True)
+            continue
+        files, findings = files + 1, findings + item.findings
+        if dry_run:
+            click.echo(diff_of(item), nl=False)
+    done = "would be fixed" if dry_run else "fixed"
+    click.echo(f"memdoctor: {findings} {done} in {files} file{'' if files == 1 else 's'}.", err=True)
+    return files
+
+
 def _compared(report: Report, baseline: str, write: bool) -> Report:
-    from memdoctor.scanning import baseline as known  # loaded when asked for, as the forms are
+    from memdoctor.scanning import baseline as known
 
     if write:
         known.write_baseline(report, baseline)

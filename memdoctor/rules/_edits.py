@@ -36,25 +36,32 @@ def _token_before_the_end(call: str) -> tokenize.TokenInfo:
     return tokens[-2]
 
 
-def decorated(source: Source, function: ast.FunctionDef, text: str) -> Edit:
-    """A decorator directly above `def`: below others, so that `@staticmethod` and `@property` stay outermost."""
+def decorated(source: Source, function: ast.AST, text: str) -> tuple[Edit, ...]:
+    """A decorator directly above `def`: below others, so that `@staticmethod` and `@property` stay outermost.
+
+    None on a coroutine function: a decorator sees its call, not its run.
+    """
+    if not isinstance(function, ast.FunctionDef):
+        return ()
     indentation = source.lines[function.lineno - 1][:source.column(function.lineno, function.col_offset) - 1]
-    return _insertion(function.lineno, 1, f"{indentation}{text}\n")
+    return (_insertion(function.lineno, 1, f"{indentation}{text}\n"),)
 
 
-def deletion(source: Source, statement: ast.stmt) -> Edit:
+def deletion(source: Source, statement: ast.AST) -> tuple[Edit, ...]:
     """Without a statement: its whole lines where nothing else is on them, `pass` where the block would be empty.
 
-    A comment behind it stays.
+    A comment behind it stays. None for what is not a statement of its own.
     """
+    if not isinstance(statement, ast.Expr):
+        return ()
     place = source.location(statement)
     start, (end_line, end_offset) = (place.line, place.column), _end(statement)
     end = end_line, source.column(end_line, end_offset)
     before = source.lines[start[0] - 1][:start[1] - 1].strip()
     behind = source.lines[end_line - 1][end[1] - 1:].strip()
     if before or behind.rstrip(";") or len(_block(source, statement)) == 1:
-        return _instead_of(source, statement, start, end)
-    return Edit(start[0], 1, end_line + 1, 1, "")
+        return (_instead_of(source, statement, start, end),)
+    return (Edit(start[0], 1, end_line + 1, 1, ""),)
 
 
 def _instead_of(source: Source, statement: ast.stmt, start: tuple[int, int], end: tuple[int, int]) -> Edit:

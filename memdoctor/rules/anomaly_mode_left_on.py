@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Finding, Severity
 from memdoctor.rules._arguments import says
+from memdoctor.rules._edits import deletion
 from memdoctor.rules._names import identifiers
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._scopes import Scope
@@ -39,7 +40,11 @@ def check(source: Source) -> Iterator[Finding]:
                 source, call,
                 "Anomaly detection stays on for the whole program: every operation keeps its traceback, every backward"
                 " checks every gradient.",
-                advice=Advice("Delete this line once the fault is found.", Applicability.SAFE),
+                advice=Advice(
+                    "Delete this line once the fault is found.",
+                    Applicability.SAFE,
+                    deletion(source, source.parents[call]),
+                ),
             )
 
 

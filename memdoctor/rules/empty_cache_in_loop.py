@@ -25,6 +25,7 @@ import ast
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Finding, Severity
+from memdoctor.rules._edits import deletion
 from memdoctor.rules._loops import is_over_data, is_training_call
 from memdoctor.rules._names import identifiers
 from memdoctor.rules._rule import Rule
@@ -45,7 +46,7 @@ def check(source: Source) -> Iterator[Finding]:
                 source, call,
                 "`empty_cache()` runs in every iteration: it frees nothing that is in use, waits for the GPU, and makes"
                 " the next iteration allocate again.",
-                advice=Advice("Delete this line.", Applicability.SAFE),
+                advice=Advice("Delete this line.", Applicability.SAFE, deletion(source, source.parents[call])),
             )
 
 

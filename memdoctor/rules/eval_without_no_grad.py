@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
+from memdoctor.rules._edits import decorated
 from memdoctor.rules._grad_mode import is_switched_by_statement, volatile_uses
 from memdoctor.rules._graph_flow import Flow, Forward, LocalCall
 from memdoctor.rules._keeping import is_evaluation, kept_outputs, others_decide
@@ -111,16 +112,23 @@ def _finding(flow: Flow, forward: Forward, source: Source) -> Finding:
         f"{where} evaluates `{model}` with gradients on: every forward builds a graph and keeps its activations,"
         " so the peak is that of training.",
         variable=model,
-        advice=_advice(flow),
+        advice=_advice(source, flow),
         severity=Severity.INFO if once else Severity.WARNING,
         confidence=Confidence.MEDIUM if once or not forward.evaluates else Confidence.HIGH,
     )
 
 
-def _advice(flow: Flow) -> Advice:
+def _advice(source: Source, flow: Flow) -> Advice:
     if flow.scope.name and not flow.runs_backward:
-        return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`.", Applicability.UNSAFE)
+        edits = decorated(source, flow.scope.node, "@torch.no_grad()") if _knows_torch(source) else ()
+        return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`.", Applicability.UNSAFE, edits)
     return Advice("Put the evaluation into `with torch.no_grad():`.", Applicability.UNSAFE)
+
+
+def _knows_torch(source: Source) -> bool:
+    """The module is imported under its own name, at the top of the file."""
+    imported = [alias for node in source.tree.body if isinstance(node, ast.Import) for alias in node.names]
+    return any(alias.asname is None and alias.name.split(".")[0] == "torch" for alias in imported)
 
 
 RULE = Rule("MD201", "eval-without-no-grad", Severity.WARNING, check)

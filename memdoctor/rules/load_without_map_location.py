@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Finding, Severity
+from memdoctor.rules._edits import with_argument
 from memdoctor.rules._names import identifiers, last_name, path_of, root_of, targets_of, words
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._scopes import Scope
@@ -154,7 +155,11 @@ def _finding(source: Source, call: ast.Call, uses: _Uses) -> Finding:
     only_state = uses.as_state and not uses.as_module
     return RULE.finding(
         source, call, f"`torch.load` without `map_location` puts the tensors where they were saved: {where}.",
-        advice=Advice('Add `map_location="cpu"`.', Applicability.SAFE if only_state else Applicability.UNSAFE),
+        advice=Advice(
+            'Add `map_location="cpu"`.',
+            Applicability.SAFE if only_state else Applicability.UNSAFE,
+            (with_argument(source, call, 'map_location="cpu"'),),
+        ),
         severity=Severity.WARNING if distributed or uses.as_optimizer_state else Severity.INFO,
     )
 

@@ -28,7 +28,7 @@ Good::
         loss.backward()
         history.append(loss.detach())
 
-Does not see: a meter or a loss function in another file; a method that keeps the loss of each call in its object.
+Does not see: a meter or a loss function in another file; a function that keeps the loss of each call in a list it is given.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ import ast
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
-from memdoctor.rules._graph_flow import Keep
-from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
+from memdoctor.rules._edits import after
+from memdoctor.rules._graph_flow import Flow, Keep
+from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, is_kept_by_step, needs_summary
 from memdoctor.rules._meters import graphs_given, is_kept_argument
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
@@ -50,14 +51,16 @@ def check(source: Source) -> Iterator[Finding]:
     for flow in source.flows():
         for keep in flow.keeps:
             if carries_loss(flow, keep) and any(growing_loops(flow, keep)):
-                yield _finding(source, keep, is_freed(flow, keep.item), needs_summary(keep.item))
+                yield _finding(source, flow, keep, is_freed(flow, keep.item), needs_summary(keep.item))
+            elif carries_loss(flow, keep) and is_kept_by_step(source, flow, keep):
+                yield _finding(source, keep, True, True)
             elif is_kept_argument(flow, keep):
                 given = next(graphs_given(source, flow, keep), None)
                 if given is not None:
-                    yield _finding(source, keep, is_freed(*given), True)
+                    yield _finding(source, flow, keep, is_freed(*given), True)
 
 
-def _finding(source: Source, keep: Keep, freed: bool, from_summary: bool) -> Finding:
+def _finding(source: Source, flow: Flow, keep: Keep, freed: bool, from_summary: bool) -> Finding:
     kept = f"`{keep.name}` keeps the graph of `{shown(keep.added)}` of every iteration"
     if freed:
         cost = "its backward() frees the activations, but the graph's nodes stay: host memory grows, the GPU slowly"
@@ -66,17 +69,21 @@ def _finding(source: Source, keep: Keep, freed: bool, from_summary: bool) -> Fin
     return RULE.finding(
         source, keep.node, f"{kept}; {cost}.",
         variable=keep.name,
-        advice=_advice(keep),
+        advice=_advice(source, flow, keep),
         severity=Severity.WARNING if freed else Severity.ERROR,
         confidence=Confidence.MEDIUM if from_summary else Confidence.HIGH,
     )
 
 
-def _advice(keep: Keep) -> Advice:
+def _advice(source: Source, flow: Flow, keep: Keep) -> Advice:
+    """Safe where what is kept is certainly a tensor: `.detach()` of a dictionary of losses would raise."""
+    is_tensor = keep.is_sum or keep.item in flow.operands
     is_plain = isinstance(keep.added, ast.Name) and keep.path.isidentifier()
-    name = shown(keep.added) if isinstance(keep.added, (ast.Name, ast.Attribute, ast.Subscript)) else ""
+    place = keep.added if isinstance(keep.added, (ast.Name, ast.Attribute, ast.Subscript)) else None
+    name = shown(place) if place is not None else ""
     text = f"Keep `{name}.detach()`, or `{name}.item()` if it goes to the host anyway."
-    return Advice(text, Applicability.SAFE if is_plain else Applicability.UNSAFE)
+    edits = (after(source, place, ".detach()"),) if place is not None else ()
+    return Advice(text, Applicability.SAFE if is_plain and is_tensor else Applicability.UNSAFE, edits)
 
 
 RULE = Rule("MD101", "loss-kept-with-graph", Severity.ERROR, check)

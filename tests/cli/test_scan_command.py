@@ -92,6 +92,24 @@ def test_a_baseline_is_written_and_then_hides(leak: str, tmp_path: Path) -> None
         assert (done.returncode, done.stdout) == (0, "No new findings, 1 known from the baseline.\n")
 
 
+def test_fix_repairs_and_reports_the_rest(leak: str) -> None:
+    path = Path(leak)
+    path.write_text(LEAK + "model.eval()\nshow(model(x))\n", encoding="utf-8")
+    done = _memdoctor("scan", "--fix", leak)
+    assert path.read_text(encoding="utf-8").splitlines()[4] == "    history.append(loss.detach())"
+    assert done.stderr == "memdoctor: 1 fixed in 1 file.\n"
+    assert done.returncode == 1
+    assert "MD201" in done.stdout and "MD101" not in done.stdout
+
+
+def test_diff_shows_and_writes_nothing(leak: str) -> None:
+    before = Path(leak).read_bytes()
+    done = _memdoctor("scan", "--diff", leak)
+    assert (done.returncode, done.stderr) == (1, "memdoctor: 1 would be fixed in 1 file.\n")
+    assert done.stdout.endswith("-    history.append(loss)\n+    history.append(loss.detach())\n")
+    assert Path(leak).read_bytes() == before
+
+
 def test_rules_lists_each_on_a_line() -> None:
     done = _memdoctor("rules")
     assert done.returncode == 0
