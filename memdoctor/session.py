@@ -11,6 +11,7 @@ from pathlib import Path
 
 from memdoctor.analysis.diagnosis import conclude, diagnose
 from memdoctor.analysis.messages import is_out_of_memory
+from memdoctor.attribution import Attribution
 from memdoctor.foundation.findings import Confidence, Skipped
 from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, MemoryReading
@@ -41,6 +42,7 @@ class Session:
         self._clock = time.perf_counter()
         self._recording = Recording(output)
         self._recorder = Recorder(self._on_iteration, steps=steps)
+        self._attribution = Attribution(self._recorder.models)
         self._watched: _Watched | None = None
         self._before = _device_in_use()[0].counters()
         self._step = 0
@@ -51,6 +53,7 @@ class Session:
     def open(self) -> None:
         """Install the hooks."""
         self._recorder.__enter__()
+        self._attribution.open()
 
     def step(self) -> None:
         """The user's own word that an iteration has ended."""
@@ -59,7 +62,9 @@ class Session:
     def close(self, error: BaseException | None) -> RunReport:
         """Remove the hooks, write how it ended and what follows from it, and return the report."""
         self._recorder.__exit__(None, None, None)
+        self._attribution.close()
         self._guarded(self._finish)
+        self._guarded(lambda: self._attribute(error))
         with self._recording as recording:
             if self._watched is None:
                 recording.begin(self._header(HostAllocator()))
@@ -87,6 +92,7 @@ class Session:
         watched = self._watched or self._begin()
         self._recording.add(watched.read(self._step, phase, time.perf_counter() - self._clock))
         watched.looker.tick(self._step, unit)
+        self._attribution.iteration_ended(watched.peaks[0])
         self._step += 1
 
     def _begin(self) -> _Watched:
@@ -104,6 +110,13 @@ class Session:
         watched.counters()
         for remark in watched.allocator.remarks():
             self._recording.add(remark)
+
+    def _attribute(self, error: BaseException | None) -> None:
+        if error is not None and _outcome(error) == OUT_OF_MEMORY:
+            self._recording.add(self._attribution.crash(error))
+        peak = self._attribution.peak(self._watched.peaks[0] if self._watched is not None else 0)
+        for record in (*([peak] if peak is not None else ()), *self._attribution.remarks()):
+            self._recording.add(record)
 
     def _verdict(self) -> Verdict:
         try:

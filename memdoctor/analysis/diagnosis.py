@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memdoctor.analysis.growth import decide
+from memdoctor.analysis.oom import cause_of
 from memdoctor.analysis.retention import findings
 from memdoctor.foundation.runs import Run, RunReport, Verdict
 
@@ -21,4 +22,14 @@ def conclude(run: Run, source: Source) -> Verdict:
 def diagnose(run: Run, source: Source) -> RunReport:
     """The report of a run: the verdict it carries, else one made now, as for a run that was killed."""
     verdict = run.verdict or conclude(run, source)
-    return RunReport(run.header, run.end, run.timeline, verdict.growth, verdict.findings, run.skipped)
+    return RunReport(
+        header=run.header,
+        end=run.end,
+        timeline=run.timeline,
+        growth=verdict.growth,
+        findings=verdict.findings,
+        skipped=run.skipped,
+        peak_breakdown=run.peak_breakdown,
+        crash=run.crash,
+        cause=cause_of(run.crash, verdict, len(run.timeline.readings)) if run.crash is not None else None,
+    )

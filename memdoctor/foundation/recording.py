@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.looks import Look
@@ -21,7 +22,7 @@ from memdoctor.foundation.readings import MemoryReading, Timeline
 from memdoctor.foundation.records import dump, load, plain, rebuild
 from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
-Record = MemoryReading | Look | Skipped | RunEnd | Verdict
+Record = MemoryReading | Look | Skipped | RunEnd | Verdict | Breakdown | Crash
 
 _KINDS: dict[str, type] = {
     "reading": MemoryReading,
@@ -29,6 +30,8 @@ _KINDS: dict[str, type] = {
     "skipped": Skipped,
     "end": RunEnd,
     "verdict": Verdict,
+    "peak_breakdown": Breakdown,
+    "crash": Crash,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
@@ -144,4 +147,6 @@ def _assemble(header: RunHeader, records: list[Record]) -> Run:
         skipped=tuple(record for record in records if isinstance(record, Skipped)),
         end=next((record for record in records if isinstance(record, RunEnd)), RunEnd(CUT_OFF)),
         verdict=next((record for record in records if isinstance(record, Verdict)), None),
+        peak_breakdown=next((record for record in records if isinstance(record, Breakdown)), None),
+        crash=next((record for record in records if isinstance(record, Crash)), None),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.findings import Finding, Skipped
 from memdoctor.foundation.looks import Growth, Look
 from memdoctor.foundation.readings import DeviceReading, Timeline
@@ -60,6 +61,22 @@ class Run:
     end: RunEnd
     verdict: Verdict | None = None
     """None if the run was cut off before it could be judged."""
+    peak_breakdown: Breakdown | None = None
+    """None for a program that has nothing on a card."""
+    crash: Crash | None = None
+    """None unless the run ended out of memory."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a run ended out of memory, and what to do."""
+
+    kind: str
+    """`leak`, `fragmentation`, `other processes`, `limit` or `too big at one moment`."""
+    explanation: str
+    """One or two sentences for the user."""
+    advice: tuple[str, ...] = ()
+    """The largest expected effect first; empty for a leak, whose findings say what to do."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,10 @@ class RunReport:
     growth: Growth
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
+    peak_breakdown: Breakdown | None = None
+    crash: Crash | None = None
+    cause: Cause | None = None
+    """Of the crash."""
 
     @property
     def peak_allocated_bytes(self) -> int:

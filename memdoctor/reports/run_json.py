@@ -9,7 +9,10 @@ from memdoctor.foundation.runs import RunReport
 
 
 def run_json(report: RunReport) -> str:
-    """Sizes in bytes; `iterations` are the readings, `growth` the verdict, `skipped` what was not looked at."""
+    """Sizes in bytes; `iterations` are the readings, `growth` the verdict, `skipped` what was not looked at.
+
+    `crash` and `cause` are null unless the card was full.
+    """
     return json.dumps(
         {
             "version": VERSION,
@@ -21,6 +24,9 @@ def run_json(report: RunReport) -> str:
                 "allocated_bytes": report.peak_allocated_bytes,
                 "reserved_bytes": report.peak_reserved_bytes,
             },
+            "peak_breakdown": plain(report.peak_breakdown),
+            "crash": plain(report.crash),
+            "cause": plain(report.cause),
             "iterations": plain(report.timeline.readings),
             "growth": plain(report.growth),
             "findings": plain(report.findings),

@@ -11,6 +11,8 @@ from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, Retainer
 from memdoctor.foundation.runs import FINISHED, RunReport
 from memdoctor.foundation.units import format_bytes
+from memdoctor.reports.breakdown_text import summary
+from memdoctor.reports.crash_text import crash_lines
 
 _WIDTH = 110
 _NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
@@ -26,6 +28,8 @@ def _lines(report: RunReport) -> Iterator[str]:
     for finding in report.findings:
         yield ""
         yield from _finding(finding)
+    for margin, text in crash_lines(report):
+        yield from _wrapped(text, margin) or [""]
     yield ""
     yield from _summary(report)
 
@@ -33,6 +37,8 @@ def _lines(report: RunReport) -> Iterator[str]:
 def _headline(report: RunReport) -> str:
     """Variable, line and bytes where there is a holder; else the verdict in its own words."""
     growth = report.growth
+    if report.cause is not None:
+        return f"memdoctor: out of memory, {report.cause.kind}. {report.cause.explanation}"
     if not report.timeline.readings:
         return f"memdoctor: no iteration was seen. {_NO_ITERATION}"
     if not report.findings:
@@ -77,6 +83,9 @@ def _summary(report: RunReport) -> Iterator[str]:
         f"  peak        {format_bytes(report.peak_allocated_bytes)} allocated, "
         f"{format_bytes(report.peak_reserved_bytes)} reserved"
     )
+    if report.peak_breakdown is not None and report.crash is None:
+        for line in summary(report.peak_breakdown):
+            yield from _wrapped(line, " " * 14)
     yield f"  iterations  {len(report.timeline.readings)}"
     if report.end.outcome != FINISHED:
         yield from _wrapped(f"{report.end.outcome}  {report.end.message}".rstrip(), "  ended       ")

@@ -18,6 +18,8 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from memdoctor.sensing.models import Models
+
 OPTIMIZER_STEP = "optimizer step"
 MODEL_CALL = "model call"
 EXPLICIT_STEP = "step() call"
@@ -39,6 +41,7 @@ class Recorder:
         self._explicit = steps == "explicit"
         self._handles: list[Any] = []
         self._calls = _CallDepth()
+        self.models = Models()
         self._calls_since_step = 0
         self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
         self._has_optimizer: bool | None = None
@@ -65,6 +68,7 @@ class Recorder:
 
     def _after_optimizer_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._has_optimizer = True
+        self.models.meet_optimizer(optimizer)
         self._calls_since_step = 0
         if not self._explicit and self._begins_again(optimizer):
             self._on_iteration(OPTIMIZER_STEP, "train")
@@ -81,6 +85,8 @@ class Recorder:
 
     def _after_forward(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         self._calls.depth -= 1
+        if self._calls.depth == 0 and self.models.path_of(module) is None:
+            self.models.meet(module)
         counts = self._counts_calls and not self._explicit and self._calls.depth == 0
         if counts and next(module.parameters(), None) is not None:
             self._after_model_call(module)

@@ -28,7 +28,7 @@ from memdoctor.virtual.composites import composite_kernels
 from memdoctor.virtual.device import META, CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
-from memdoctor.virtual.ledger import Ledger, StorageRecord
+from memdoctor.virtual.ledger import Ledger, Observer, StorageRecord
 from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.placement import PLACEMENT
@@ -92,6 +92,10 @@ class VirtualGPU:
     def birth_count(self) -> int:
         """The sequence number that the next storage will get."""
         return self._ledger.birth_count
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell one observer of every birth, death and refusal from now on; None ends it."""
+        self._ledger.observer = observer
 
     @property
     def value_reads(self) -> tuple[Read, ...]:

@@ -10,6 +10,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -22,7 +23,7 @@ _BLOCK_BYTES = 512
 class StorageRecord(weakref.ref[torch.UntypedStorage]):
     """One live storage of the card; weak, so that observing it never keeps it alive."""
 
-    __slots__ = ("key", "birth", "nbytes", "block", "known")
+    __slots__ = ("key", "birth", "nbytes", "block", "known", "tag")
 
     key: int
     """`untyped_storage()._cdata`: unique among live storages, reused after death."""
@@ -34,11 +35,37 @@ class StorageRecord(weakref.ref[torch.UntypedStorage]):
     """None for an empty storage, which takes no block."""
     known: torch.UntypedStorage | None
     """Host copy with the exact contents, where they are known (`values.py`)."""
+    tag: int
+    """What the observer of the ledger said of its birth; 0 without one."""
 
     @property
     def block_bytes(self) -> int:
         """`nbytes` rounded up to allocator blocks of 512 bytes."""
         return -(-self.nbytes // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+class Observer(Protocol):
+    """Told of what happens on the card, in the thread and in the middle of the line where it does; must not raise.
+
+    `tensor` is what the storage is for and `operator` what makes it, an `OpOverload`; both are None for a storage that
+    is read from a file. `allocated_bytes` are those of the whole card, with what is told.
+    """
+
+    def born(
+        self, record: StorageRecord, tensor: torch.Tensor | None, operator: Any, allocated_bytes: int
+    ) -> int:
+        """A storage has its block; the answer becomes its tag."""
+
+    def grew(self, allocated_bytes: int) -> None:
+        """Blocks were taken that no tensor owns."""
+
+    def died(self, record: StorageRecord) -> None:
+        """A storage is gone; its block is about to be free. May come in the middle of anything."""
+
+    def refused(
+        self, nbytes: int, tensor: torch.Tensor | None, operator: Any, shortage: AllocatorOutOfMemory
+    ) -> None:
+        """The card is full, and nothing has been unwound yet."""
 
 
 class _ThreadState(threading.local):
@@ -56,6 +83,9 @@ class Ledger:
     def __init__(self, make_allocator: Callable[..., CachingAllocator]) -> None:
         """`make_allocator` takes `fraction`, the part of the card that this process may have."""
         self._make_allocator = make_allocator
+        self.observer: Observer | None = None
+        self.operator: Any = None
+        """What runs; kept up to date while there is an observer."""
         self.allocator = make_allocator()
         self.fraction = 1.0
         self.birth_count = 0
@@ -102,16 +132,25 @@ class Ledger:
         if key not in self._storages and key not in self._foreign:
             self._foreign[key] = weakref.ref(storage, lambda _: self._foreign.pop(key, None))
 
-    def admit(self, storage: torch.UntypedStorage) -> StorageRecord:
-        """Give a storage that is not in the ledger its block; raises `torch.OutOfMemoryError` and changes nothing."""
+    def admit(self, storage: torch.UntypedStorage, tensor: torch.Tensor | None = None) -> StorageRecord:
+        """Give a storage that is not in the ledger its block; raises `torch.OutOfMemoryError` and changes nothing.
+
+        `tensor` is the one that the storage was made for, where there is one.
+        """
         nbytes = storage.nbytes()
-        block = self.malloc(nbytes) if nbytes else None
+        block = self.malloc(nbytes, tensor) if nbytes else None
         record = StorageRecord(storage, self._on_death)
         record.key = storage._cdata
         record.birth = self.birth_count
         record.nbytes = nbytes
         record.block = block
         record.known = None
+        observer = self.observer
+        if observer is None:
+            record.tag = 0
+        else:
+            operator = self.operator if tensor is not None else None
+            record.tag = observer.born(record, tensor, operator, self.allocator.allocated_bytes)
         self.birth_count += 1
         self._storages[record.key] = record
         return record
@@ -124,23 +163,27 @@ class Ledger:
         if old is not None:
             self.free(old)
 
-    def malloc(self, nbytes: int) -> Block:
+    def malloc(self, nbytes: int, tensor: torch.Tensor | None = None) -> Block:
         """Take a block on the current stream, also for memory that no tensor owns (workspaces, scratch)."""
         with self._lock:
             self._free_waiting()
             was_busy, self._is_busy = self._is_busy, True
             try:
                 return self.allocator.malloc(nbytes, self.stream)
-            except AllocatorOutOfMemory as shortage:
-                message = str(shortage)
+            except AllocatorOutOfMemory as error:
+                shortage = error.with_traceback(None)
             finally:
                 self._is_busy = was_busy
-        raise torch.OutOfMemoryError(message)
+        if self.observer is not None:
+            self.observer.refused(nbytes, tensor, self.operator if tensor is not None else None, shortage)
+        raise torch.OutOfMemoryError(str(shortage))
 
     def hold(self, key: Hashable, nbytes: int) -> None:
         """Take a block that is never given back, once per key: the workspace of a library."""
         if key not in self._held:
             self._held[key] = self.malloc(nbytes)
+            if self.observer is not None:
+                self.observer.grew(self.allocator.allocated_bytes)
 
     @contextlib.contextmanager
     def scratch(self, sizes: Sequence[int]) -> Iterator[None]:
@@ -149,6 +192,8 @@ class Ledger:
         try:
             for nbytes in sizes:
                 blocks.append(self.malloc(nbytes))
+            if blocks and self.observer is not None:
+                self.observer.grew(self.allocator.allocated_bytes)
             yield
         finally:
             while blocks:
@@ -209,5 +254,7 @@ class Ledger:
     def _bury(self, record: StorageRecord) -> None:
         if self._storages.get(record.key) is record:
             del self._storages[record.key]
+        if self.observer is not None:
+            self.observer.died(record)
         if record.block is not None:
             self.free(record.block)

@@ -53,6 +53,8 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if self.ledger.observer is not None:
+            self.ledger.operator = func
         try:
             with torch._C.DisableTorchFunction():
                 return self._dispatch(func, args, kwargs or {})
@@ -124,7 +126,7 @@ class Recorder(TorchDispatchMode):
             elif out.is_meta:
                 storage = out.untyped_storage()
                 if storage._cdata not in self.ledger.storages:
-                    self.ledger.admit(storage)
+                    self.ledger.admit(storage, out)
         elif isinstance(out, (list, tuple)):
             for item in out:
                 self.admit(item)
@@ -189,7 +191,7 @@ class Recorder(TorchDispatchMode):
         storage = target.untyped_storage()
         record = self.ledger.storages.get(storage._cdata)
         if record is None:
-            self.ledger.admit(storage)
+            self.ledger.admit(storage, target)
         elif storage.nbytes() != record.nbytes:
             self.ledger.resize(record, storage.nbytes())
 

@@ -12,6 +12,7 @@ from memdoctor.reports.run_text import run_text
 from memdoctor.reports.sarif import scan_sarif
 from memdoctor.reports.scan_statistics import scan_statistics
 from memdoctor.reports.scan_text import scan_text
+from tests.golden.crashes import CRASHES
 from tests.golden.records import RUNS
 from tests.golden.scans import RULES, SCANS
 
@@ -28,7 +29,7 @@ SCAN_FORMS = {
 
 def reports() -> dict[str, str]:
     """File name to content."""
-    texts = {f"run_{name}.txt": run_text(report) for name, report in RUNS.items()}
+    texts = {f"run_{name}.txt": run_text(report) for name, report in (RUNS | CRASHES).items()}
     objects = {f"run_{name}.json": run_json(report) for name, report in RUNS.items()}
     runs = {name: content + "\n" for name, content in (texts | objects).items()}
     scans = {f"scan_{name}.{form}": write(scan) for name, scan in SCANS.items() for form, write in SCAN_FORMS.items()}

@@ -1,0 +1,85 @@
+"""Where the bytes of a run's card are: exactly on a virtual card, by what its models own on a real one.
+
+A virtual card is observed from the first hook to the last; the peak is broken down at the end of the iteration in which
+it rose, while gradients and optimizer state can still be told by who has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from memdoctor.analysis.breakdown import break_down, known_roles
+from memdoctor.analysis.refusals import crash_of
+from memdoctor.foundation.breakdown import Breakdown, Crash
+from memdoctor.foundation.findings import Skipped
+from memdoctor.sensing.births import Births
+from memdoctor.sensing.models import Models
+from memdoctor.sensing.sites import Sites, raised_at
+from memdoctor.virtual.gpu import VirtualGPU, current_gpu
+
+_FIRST = 16
+"""Rises of the peak that are broken down however small they are: those of a loop that settles."""
+_WORTHY_RISE = 1.01
+"""Of later ones, and after the last iteration: variable batches raise a peak often, and models die before the end."""
+
+
+class Attribution:
+    """Follows one run; `open` and `close` once each."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._sites = Sites(models)
+        self._gpu: VirtualGPU | None = current_gpu()
+        self._births = Births(self._gpu, models, self._sites) if self._gpu is not None else None
+        self._peak: Breakdown | None = None
+        self._rises = 0
+
+    def open(self) -> None:
+        """Begin to observe the virtual card, if there is one."""
+        if self._gpu is not None:
+            self._sites.__enter__()
+            self._gpu.observe(self._births)
+
+    def close(self) -> None:
+        """Nothing of this is left on the card or in PyTorch."""
+        if self._gpu is not None:
+            self._gpu.observe(None)
+            self._sites.__exit__()
+
+    def iteration_ended(self, peak_bytes: int) -> None:
+        """`peak_bytes` is the largest figure so far on a real card."""
+        self._update(peak_bytes, 1 if self._rises < _FIRST else _WORTHY_RISE)
+        if self._births is not None:
+            self._births.iteration_ended()
+
+    def peak(self, peak_bytes: int) -> Breakdown | None:
+        """That of the whole run; None for a program that has nothing on a card."""
+        self._update(peak_bytes, _WORTHY_RISE)
+        return self._peak
+
+    def crash(self, error: BaseException) -> Crash:
+        """What is known of the error that ended the run: seen as it happened, else read from its text."""
+        refusal = self._births.refusal if self._births is not None else None
+        if refusal is not None and refusal.message == str(error):
+            return replace(refusal.crash, breakdown=break_down(refusal.holdings, refusal.crash.allocated_bytes))
+        crash = replace(crash_of(str(error)), call=raised_at(error))
+        return replace(crash, breakdown=self._known(crash.allocated_bytes) if crash.allocated_bytes else None)
+
+    def remarks(self) -> tuple[Skipped, ...]:
+        """What was missed by a fault of memdoctor's own."""
+        failure = self._births.failure if self._births is not None else None
+        return (Skipped("where some bytes were allocated", f"memdoctor failed: {failure!r}"),) if failure else ()
+
+    def _update(self, peak_bytes: int, worthy_rise: float) -> None:
+        highest_bytes = self._births.peak_bytes if self._births is not None else peak_bytes
+        if highest_bytes > worthy_rise * (self._peak.allocated_bytes if self._peak is not None else 0):
+            self._peak = self._breakdown(highest_bytes)
+            self._rises += 1
+
+    def _breakdown(self, highest_bytes: int) -> Breakdown:
+        if self._births is not None:
+            return break_down(self._births.at_peak(), highest_bytes)
+        return self._known(highest_bytes)
+
+    def _known(self, allocated_bytes: int) -> Breakdown:
+        return known_roles(self._models.role_bytes("cuda"), allocated_bytes)

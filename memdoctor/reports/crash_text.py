@@ -1,0 +1,35 @@
+"""The end of a run that ran out of memory: why, where the bytes were at that moment, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memdoctor.foundation.readings import Timeline
+from memdoctor.foundation.runs import RunReport
+from memdoctor.foundation.units import format_bytes
+from memdoctor.reports.breakdown_text import tables
+
+_LAST = 5
+"""Iterations before the end that are shown."""
+
+
+def crash_lines(report: RunReport) -> Iterator[tuple[str, str]]:
+    """Margins and texts that may be longer than a line; nothing for a run that ended otherwise."""
+    if report.crash is not None and report.crash.breakdown is not None:
+        yield "", ""
+        for row in tables(report.crash.breakdown):
+            yield row[:len(row) - len(row.lstrip())], row.lstrip()
+    if report.cause is not None and report.cause.advice:
+        yield "", ""
+        yield "", "What to do, largest effect first:" if len(report.cause.advice) > 1 else "What to do:"
+        yield from ((f"  {number}. ", text) for number, text in enumerate(report.cause.advice, 1))
+    if report.cause is not None and report.timeline.readings:
+        yield "", ""
+        yield "", _before(report.timeline)
+
+
+def _before(timeline: Timeline) -> str:
+    last = timeline.readings[-_LAST:]
+    sizes = ", ".join(format_bytes(reading.allocated_bytes) for reading in last)
+    steps = f"iterations {last[0].step} to {last[-1].step}" if len(last) > 1 else f"iteration {last[0].step}"
+    return f"Left after {steps}: {sizes}. The peak until then was {format_bytes(last[-1].peak_bytes)}."

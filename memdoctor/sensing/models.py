@@ -1,0 +1,107 @@
+"""The models and optimizers of a program, as its hooks meet them, and which storages are theirs.
+
+Everything is held weakly and by identity: a module of the user's may be unhashable, and may die at any time.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from memdoctor.foundation.breakdown import GRADIENTS, OPTIMIZER_STATE, PARAMETERS
+from memdoctor.sensing.owners import undisturbed
+
+_BLOCK_BYTES = 512
+"""`kMinBlockSize` of c10/core/AllocatorConfig.h."""
+
+
+class Role(NamedTuple):
+    """What a storage is to a model."""
+
+    name: str
+    module: str
+    """Path of the module whose parameter it is, or belongs to."""
+
+
+class Models:
+    """All modules of the models that were called, under their paths, and the optimizers that have stepped."""
+
+    def __init__(self) -> None:
+        self._modules: weakref.WeakValueDictionary[int, torch.nn.Module] = weakref.WeakValueDictionary()
+        self._paths: dict[int, str] = {}
+        self._optimizers: weakref.WeakValueDictionary[int, torch.optim.Optimizer] = weakref.WeakValueDictionary()
+
+    def path_of(self, module: torch.nn.Module) -> str | None:
+        """`Net.encoder.layers.3`; None for a module that has not been met."""
+        return self._paths[id(module)] if self._modules.get(id(module)) is module else None
+
+    def meet(self, model: torch.nn.Module, path: str = "") -> str:
+        """Give a model and everything in it a path; without one it is the root of a tree of its own."""
+        root = path or type(model).__name__
+        for name, module in model.named_modules():
+            self._modules[id(module)] = module
+            self._paths[id(module)] = f"{root}.{name}" if name else root
+        return root
+
+    def meet_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """It is about to step, or has stepped."""
+        self._optimizers[id(optimizer)] = optimizer
+
+    def roles(self) -> dict[int, Role]:
+        """By `untyped_storage()._cdata`. A few microseconds a parameter; runs no code of the user's."""
+        with undisturbed():
+            return {storage._cdata: role for storage, role in self._storages()}
+
+    def role_bytes(self, device_type: str) -> dict[str, int]:
+        """Bytes of each role on a device, in the allocator's blocks."""
+        with undisturbed():
+            sizes = {
+                storage._cdata: (role.name, storage.nbytes())
+                for storage, role in self._storages() if storage.device.type == device_type
+            }
+        sums: dict[str, int] = {}
+        for name, nbytes in sizes.values():
+            sums[name] = sums.get(name, 0) + -(-nbytes // _BLOCK_BYTES) * _BLOCK_BYTES
+        return sums
+
+    def _storages(self) -> Iterator[tuple[torch.UntypedStorage, Role]]:
+        for tensor, role in self._tensors():
+            try:
+                yield tensor.untyped_storage(), role
+            except (RuntimeError, NotImplementedError):  # a sparse tensor, or a subclass without storage of its own
+                continue
+
+    def _tensors(self) -> Iterator[tuple[torch.Tensor, Role]]:
+        owners: dict[int, str] = {}
+        for module in list(self._modules.values()):
+            path = self._paths[id(module)]
+            for buffer in _tensors_of(module._buffers):
+                yield buffer, Role(PARAMETERS, path)
+            for parameter in _tensors_of(module._parameters):
+                owners[id(parameter)] = path
+                yield from _with_gradient(parameter, path)
+        for optimizer in list(self._optimizers.values()):
+            yield from _of_optimizer(optimizer, owners)
+
+
+def _tensors_of(values: dict[str, Any]) -> list[torch.Tensor]:
+    return [value for value in list(values.values()) if isinstance(value, torch.Tensor)]
+
+
+def _with_gradient(parameter: torch.Tensor, path: str) -> Iterator[tuple[torch.Tensor, Role]]:
+    yield parameter, Role(PARAMETERS, path)
+    if parameter.grad is not None:
+        yield parameter.grad, Role(GRADIENTS, path)
+
+
+def _of_optimizer(optimizer: torch.optim.Optimizer, owners: dict[int, str]) -> Iterator[tuple[torch.Tensor, Role]]:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            path = owners.get(id(parameter), "")
+            yield from _with_gradient(parameter, path)
+            state = optimizer.state.get(parameter, {})
+            for value in _tensors_of(state) if isinstance(state, dict) else ():
+                yield value, Role(OPTIMIZER_STATE, path)

@@ -1,0 +1,167 @@
+"""Programs after real reports of "CUDA out of memory", each on a virtual card that is too small for it.
+
+The report that each is after, and its class, stand in the test's id; the verdict, the line and the first advice are
+what would have answered it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from memdoctor.foundation.runs import OUT_OF_MEMORY, RunReport
+from memdoctor.reports.run_text import run_text
+from memdoctor.run import run
+
+NETWORK = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+    def forward(self, x):
+        return x + self.down(torch.relu(self.up(x)))
+
+class Net(nn.Module):
+    def __init__(self, width=256, depth=6, classes=10):
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(depth)))
+        self.head = nn.Linear(width, classes)
+    def forward(self, x):
+        return self.head(self.blocks(x))
+
+def train(model, sizes, optimizer=torch.optim.SGD):
+    optimizer = optimizer(model.parameters(), lr=1e-3)
+    for size in sizes:
+        x, y = torch.randn(size, 256).cuda(), torch.randint(10, (size,)).cuda()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+"""
+
+EVAL_GRAD = """
+model = Net().cuda()
+train(model, [1000] * 3)
+model.eval()
+scores = model(torch.randn(60_000, 256).cuda())
+"""
+
+CAPACITY = """
+model = Net(width=2048, depth=3).cuda()
+optimizer = torch.optim.AdamW(model.parameters())
+model(torch.randn(8, 2048).cuda()).sum().backward()
+optimizer.step()
+"""
+
+DEVICE_BUFFER = """
+data = [torch.randn(256, 256, 64) for _ in range(1)] * 200
+on_card = [d.to("cuda") for d in data]
+train(Net().cuda(), [1000])
+"""
+
+HISTORY = """
+model = Net().cuda()
+history = []
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+for step in range(400):
+    loss = model(torch.randn(2000, 256).cuda()).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    history.append(model(torch.randn(2000, 256).cuda()).mean())
+"""
+
+PAIRS = """
+def overlaps(anchors, boxes):
+    return (anchors[:, None] - boxes[None]).abs().sum(-1)
+
+train(Net().cuda(), [1000] * 3)
+for boxes in (20, 30, 3000):
+    overlaps(torch.randn(20_000, 4).cuda(), torch.randn(boxes, 4).cuda())
+"""
+
+FRAGMENTATION = """
+kept = [torch.empty(8 * 2**20, dtype=torch.uint8, device="cuda") for _ in range(100)]
+del kept[::2]
+large = torch.empty(200 * 2**20, dtype=torch.uint8, device="cuda")
+"""
+
+LIMIT = """
+torch.cuda.set_per_process_memory_fraction(0.25)
+train(Net().cuda(), [40_000])
+"""
+
+TOO_BIG = "too big at one moment"
+
+CASES = [
+    pytest.param(
+        EVAL_GRAD, "1GiB", TOO_BIG, "return x + self.down(torch.relu(self.up(x)))", "torch.no_grad()",
+        id="eval-grad (P001, P055)",
+    ),
+    pytest.param(CAPACITY, "1300MiB", TOO_BIG, "optimizer.step()", "less state", id="capacity (P026)"),
+    pytest.param(
+        DEVICE_BUFFER, "1GiB", TOO_BIG, 'on_card = [d.to("cuda") for d in data]', "Keep data on the host",
+        id="device-buffer (P223)",
+    ),
+    pytest.param(
+        HISTORY, "1GiB", "leak", "history.append(model(torch.randn(2000, 256).cuda()).mean())", "",
+        id="history-accum (P177, P220)",
+    ),
+    pytest.param(
+        PAIRS, "1GiB", TOO_BIG, "return (anchors[:, None] - boxes[None]).abs().sum(-1)", "(20000, 3000, 4) in pieces",
+        id="variable-batch (P173)",
+    ),
+    pytest.param(
+        FRAGMENTATION, "1GiB", "fragmentation", 'large = torch.empty(200 * 2**20, dtype=torch.uint8, device="cuda")',
+        "expandable_segments", id="fragmentation (P219)",
+    ),
+]
+
+
+def report_of(folder: Path, program: str, card: str) -> RunReport:
+    script = folder / "train.py"
+    script.write_text(NETWORK + textwrap.dedent(program))
+    outcome = run(str(script), [], module=False, card=card, output=None)
+    assert isinstance(outcome.error, torch.OutOfMemoryError), outcome.error
+    assert outcome.report.end.outcome == OUT_OF_MEMORY
+    return outcome.report
+
+
+@pytest.mark.parametrize(("program", "card", "kind", "statement", "first_advice"), CASES)
+def test_the_first_line_is_the_cause_and_the_line_and_then_comes_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, card: str, kind: str, statement: str,
+    first_advice: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = report_of(tmp_path, program, card)
+    assert report.cause is not None and report.crash is not None and report.crash.breakdown is not None
+    text = run_text(report)
+    assert text.startswith(f"memdoctor: out of memory, {kind}. ")
+    lines = [text.strip() for text in (NETWORK + program).splitlines()]
+    line = 1 + max(number for number, text in enumerate(lines) if text == statement)
+    assert f"train.py:{line} " in text.split("\n\n")[0].replace("\n", " ")
+    assert first_advice in (report.cause.advice[0] if first_advice else "")
+    assert sum(report.crash.breakdown.category_bytes.values()) == report.crash.allocated_bytes
+
+
+def test_a_limit_of_the_programs_own_is_named(tmp_path: Path) -> None:
+    report = report_of(tmp_path, LIMIT, "4GiB")
+    assert report.cause is not None and report.cause.kind == "limit"
+    assert "This process may have 1.0 GiB of the card" in report.cause.explanation
+
+
+def test_an_error_that_the_program_survives_is_no_crash(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(NETWORK + textwrap.dedent("""
+        try:
+            torch.empty(2**40, device="cuda")
+        except torch.OutOfMemoryError:
+            train(Net().cuda(), [100] * 3)
+    """))
+    report = run(str(script), [], module=False, card="1GiB", output=None).report
+    assert report.crash is None and report.cause is None
