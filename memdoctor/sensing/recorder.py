@@ -94,16 +94,16 @@ class Recorder:
     def _after_model_call(self, module: torch.nn.Module) -> None:
         """Counts calls of modules with parameters only: a criterion is a module too, but no iteration of its own."""
         evaluates = not module.training or not torch.is_grad_enabled()
-        if not evaluates and self._will_step():
+        if not evaluates and self._will_step(module):
             return
         self._calls_since_step += 1
         if not evaluates or self._calls_since_step > _CALLS_BEFORE_EVALUATION:
             self._on_iteration(MODEL_CALL, _phase(not evaluates))
 
-    def _will_step(self) -> bool:
+    def _will_step(self, module: torch.nn.Module) -> bool:
         """Whether there is an optimizer whose steps are worth waiting for."""
         if self._has_optimizer is None:
-            self._has_optimizer = _optimizer_exists()
+            self._has_optimizer = _has_optimizer(module)
         return self._has_optimizer
 
 
@@ -113,9 +113,11 @@ class _CallDepth(threading.local):
     depth = 0
 
 
-def _optimizer_exists() -> bool:
+def _has_optimizer(module: torch.nn.Module) -> bool:
     """One pass over the heap, some 50 ms at 300,000 objects; asks types only, since `isinstance` may run user code."""
-    return any(issubclass(type(found), torch.optim.Optimizer) for found in gc.get_objects())
+    own = {id(parameter) for parameter in module.parameters()}
+    optimizers = (found for found in gc.get_objects() if issubclass(type(found), torch.optim.Optimizer))
+    return any(id(each) in own for found in optimizers for group in found.param_groups for each in group["params"])
 
 
 def _phase(trains: bool) -> str:
