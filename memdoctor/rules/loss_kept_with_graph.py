@@ -39,7 +39,7 @@ from collections.abc import Iterator
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._edits import after
 from memdoctor.rules._graph_flow import Flow, Keep
-from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, is_kept_by_step, needs_summary
+from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
 from memdoctor.rules._meters import graphs_given, is_kept_argument
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
@@ -52,8 +52,6 @@ def check(source: Source) -> Iterator[Finding]:
         for keep in flow.keeps:
             if carries_loss(flow, keep) and any(growing_loops(flow, keep)):
                 yield _finding(source, flow, keep, is_freed(flow, keep.item), needs_summary(keep.item))
-            elif carries_loss(flow, keep) and is_kept_by_step(source, flow, keep):
-                yield _finding(source, keep, True, True)
             elif is_kept_argument(flow, keep):
                 given = next(graphs_given(source, flow, keep), None)
                 if given is not None:
