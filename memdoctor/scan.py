@@ -6,16 +6,15 @@ that thousands of files take seconds.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from memdoctor.foundation.findings import Confidence, Finding, Report, Skipped
-from memdoctor.scanning.one_file import scan_file
+from memdoctor.scanning.many_files import Asked, scan_files
 from memdoctor.scanning.questions import Questions
 
-_FILES_BETWEEN_COLLECTIONS = 50
+_WORTH_A_CACHE = 20
+"""With fewer files, reading the cache costs more than it saves."""
 
 
 def scan(
@@ -25,26 +24,50 @@ def scan(
     ignore: Iterable[str] = (),
     min_confidence: Confidence | None = None,
     exclude: Iterable[str] = (),
+    processes: int = 1,
+    cached: bool = False,
 ) -> Report:
     """Scan files, folders, globs, and standard input for `-`.
 
     `select` and `ignore` take codes or names of rules, `exclude` patterns as in a `.gitignore` of the working
     directory; findings that are less sure than `min_confidence` are counted as hidden. What is not given is as the
-    settings nearest to each file say, else all rules, and medium. Raises `BadInput` for a path that does not exist
-    and for settings that say nothing sensible, `UnknownRule`.
+    settings nearest to each file say, else all rules, and medium.
+
+    Many files are shared among `processes`, which are forked: leave it at 1 in a program with threads. `cached` keeps
+    what was found in `.memdoctor_cache` of the working directory. Raises `BadInput` for a path that does not exist and
+    for settings that say nothing sensible, `UnknownRule`.
     """
     questions = Questions(tuple(select), tuple(ignore), min_confidence, tuple(exclude))
-    reports = []
-    with _collector_paused() as tidy:
-        for item in list(questions.files_in(paths)):
-            reports.append(Report(skipped=(item,)) if isinstance(item, Skipped) else _scan_one(item, questions))
-            tidy()
-    return _joined([*reports, Report(skipped=questions.skipped)])
+    items = list(questions.files_in(paths))
+    files = [item for item in items if isinstance(item, str)]
+    asked = [(path, questions.about(path)[0]) for path in files]
+    answer = _remembered if cached and len(asked) >= _WORTH_A_CACHE else _scanned
+    reports = zip(files, answer(asked, processes), strict=True)
+    found = [_sure(report, questions.about(path)[1]) for path, report in reports]
+    unlisted = tuple(item for item in items if isinstance(item, Skipped))
+    return _joined([*found, Report(skipped=unlisted + questions.skipped)])
 
 
-def _scan_one(path: str, questions: Questions) -> Report:
-    rules, least = questions.about(path)
-    report = scan_file(path, rules)
+def _scanned(asked: Sequence[Asked], processes: int) -> list[Report]:
+    return list(scan_files(asked, processes))
+
+
+def _remembered(asked: Sequence[Asked], processes: int) -> list[Report]:
+    """Only what is not in the cache is scanned."""
+    from memdoctor.scanning.cache import Cache  # few scans are large enough to need it
+
+    cache = Cache()
+    keys = [cache.key(path, rules) for path, rules in asked]
+    known = [cache.known(key) for key in keys]
+    new = [number for number, report in enumerate(known) if report is None]
+    scanned = dict(zip(new, scan_files([asked[number] for number in new], processes), strict=True))
+    for number, report in scanned.items():
+        cache.learn(keys[number], report)
+    cache.save()
+    return [scanned[number] if report is None else report for number, report in enumerate(known)]
+
+
+def _sure(report: Report, least: Confidence) -> Report:
     sure = tuple(finding for finding in report.findings if finding.confidence.rank <= least.rank)
     return Report(sure, len(report.findings) - len(sure), report.skipped)
 
@@ -58,26 +81,3 @@ def _joined(reports: Sequence[Report]) -> Report:
 def _place(finding: Finding) -> tuple[str, int, int, int, str]:
     where = finding.location
     return (where.path, where.cell or 0, where.line, where.column, finding.code) if where else ("", 0, 0, 0, "")
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[Callable[[], None]]:
-    """Parsing makes only live objects; walking them again and again would cost the collector more than the parsing.
-
-    What is yielded is called after each file, and collects now and then: without it thousands of trees would stay.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    seen = 0
-
-    def tidy() -> None:
-        nonlocal seen
-        seen += 1
-        if seen % _FILES_BETWEEN_COLLECTIONS == 0:
-            gc.collect()
-
-    try:
-        yield tidy
-    finally:
-        if was_on:
-            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -222,6 +223,20 @@ class TestSelection:
         assert len(memdoctor.scan([path]).findings) == 1
         report = memdoctor.scan([path], min_confidence=Confidence.HIGH)
         assert (report.findings, report.hidden) == ((), 1)
+
+
+class TestManyFiles:
+    def test_several_processes_say_what_one_says(self, tmp_path: Path) -> None:
+        for number in range(120):
+            _write(tmp_path, f"{number}.py", LEAK if number % 10 else "import torch\nprint 'x'\n")
+        one = memdoctor.scan([tmp_path])
+        assert (len(one.findings), len(one.skipped)) == (108, 12)
+        assert memdoctor.scan([tmp_path], processes=2) == one
+
+    def test_the_collector_is_left_as_it_was(self, tmp_path: Path) -> None:
+        assert gc.isenabled()
+        memdoctor.scan([_write(tmp_path, "train.py")])
+        assert gc.isenabled()
 
 
 class TestIgnoreComments:

@@ -6,6 +6,7 @@ Forms, fixes and baselines are loaded when they are asked for: a hook before eac
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 
 import click
@@ -48,12 +49,14 @@ def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--fix", is_flag=True, help="Repair what has a safe fix, and report the rest.")
 @click.option("--unsafe-fixes", is_flag=True, help="Also repair where the program's results may change.")
 @click.option("--diff", is_flag=True, help="Show what would be repaired, and write nothing.")
+@click.option("--no-cache", is_flag=True, help="Do not use .memdoctor_cache for unchanged files.")
 @click.option("--exit-zero", is_flag=True, help="Exit code 0 also if there are findings.")
 @click.pass_context
 def command(
     context: click.Context, paths: tuple[str, ...], form: str, output: str | None,
     select: list[str], ignore: list[str], exclude: tuple[str, ...], min_confidence: str | None,
-    baseline: str | None, write_baseline: bool, fix: bool, unsafe_fixes: bool, diff: bool, exit_zero: bool,
+    baseline: str | None, write_baseline: bool, fix: bool, unsafe_fixes: bool, diff: bool,
+    no_cache: bool, exit_zero: bool,
 ) -> None:
     """Find code that wastes or keeps GPU memory, without running it.
 
@@ -67,7 +70,10 @@ def command(
         fixed = _fix(paths, Questions(tuple(select), tuple(ignore), level, exclude), unsafe_fixes, diff)
         if diff:
             context.exit(1 if fixed and not exit_zero else 0)
-    report = scan(paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level)
+    report = scan(
+        paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level,
+        processes=_processors(), cached=not no_cache,
+    )
     if baseline is not None:
         report = _compared(report, baseline, write_baseline)
     elif write_baseline:
@@ -91,6 +97,11 @@ def _fix(paths: tuple[str, ...], questions: Questions, unsafe: bool, dry_run: bo
     done = "would be fixed" if dry_run else "fixed"
     click.echo(f"memdoctor: {findings} {done} in {files} file{'' if files == 1 else 's'}.", err=True)
     return files
+
+
+def _processors() -> int:
+    """Those that this process may run on; one where processes cannot be forked."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _compared(report: Report, baseline: str, write: bool) -> Report:
