@@ -175,6 +175,17 @@ def _compare(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
     return recorder.run(func, args, kwargs)
 
 
+def _above(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`LBFGS` keeps a step whose curvature is above this number; on a card it practically always is."""
+    if args[1] == _LBFGS_CURVATURE and args[0].numel() == 1:
+        return _assumed(True, "curvature of LBFGS", recorder, func, args, kwargs)
+    return recorder.run(func, args, kwargs)
+
+
+_LBFGS_CURVATURE = 1e-10
+"""torch/optim/lbfgs.py."""
+
+
 def _record_stream(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     recorder.ledger.record_stream(args[0].untyped_storage(), args[1].stream_id)
 
@@ -247,6 +258,7 @@ ANSWERS: dict[Any, Rule] = {
     aten.ne.Tensor: _compare,
     aten.eq.Scalar: _compare,
     aten.ne.Scalar: _compare,
+    aten.gt.Scalar: _above,
     **{getattr(aten.all, name): functools.partial(_assumed, True, "all") for name in ("default", "dim", "dims")},
     **{getattr(aten.any, name): functools.partial(_assumed, False, "any") for name in ("default", "dim", "dims")},
     aten.record_stream.default: _record_stream,

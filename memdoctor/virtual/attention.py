@@ -10,6 +10,7 @@ import torch
 from memdoctor.virtual.cards import Card
 
 aten = torch.ops.aten
+_MASK_ALIGNMENT = 8
 
 
 def attention_backend(
@@ -129,12 +130,15 @@ def added_mask(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | 
 
 
 def _aligned_mask(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
-    """The last dimension is padded to sixteen, then the mask is expanded (`preprocess_mask`)."""
+    """Rows that do not begin at a multiple of eight elements are padded, then the mask is expanded.
+
+    Source: `preprocess_mask` and `pad_bias` of aten/src/ATen/native/transformers/attention.cpp.
+    """
     if mask is None:
         return None
-    length = mask.shape[-1]
-    if length % 16:
-        mask = torch.nn.functional.pad(mask, (0, 16 - length % 16))[..., :length]
+    if mask.stride(-1) != 1 or any(stride % _MASK_ALIGNMENT for stride in mask.stride()[:-1]):
+        length = mask.shape[-1]
+        mask = torch.nn.functional.pad(mask, (0, _MASK_ALIGNMENT - length % _MASK_ALIGNMENT))[..., :length]
     return mask.expand(query.shape[0], query.shape[1], query.shape[2], key.shape[2])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from memdoctor.virtual.patches import Patches
-from memdoctor.virtual.registration import registered
+from memdoctor.virtual.registration import overload, registered
 
 _KEY = torch._C.DispatchKey.AutocastCUDA
 _KEYS = torch._C.DispatchKeySet(_KEY)
@@ -64,7 +64,7 @@ class Autocast:
         return clear_autocast_cache
 
     def _kernel(self, name: str) -> Callable[..., Any]:
-        operator = _overload(name)
+        operator = overload(name)
         adapt = self._treatment(name, operator)
 
         def kernel(*args: Any, **kwargs: Any) -> Any:
@@ -110,11 +110,6 @@ def _cast_operators() -> list[str]:
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("aten::") and torch._C._dispatch_has_kernel_for_dispatch_key(name, "AutocastCUDA")
     ]
-
-
-def _overload(name: str) -> Any:
-    plain, _, overload = name.partition(".")
-    return getattr(getattr(torch.ops.aten, plain), overload or "default")
 
 
 def _with_key(switch: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,9 @@ import torch
 
 from memdoctor.virtual.attention import ATTENTION, added_mask, attention_backend, operands_fit
 from memdoctor.virtual.cards import Card
+from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import recurrent_kernels
+from memdoctor.virtual.registration import overload
 
 aten = torch.ops.aten
 
@@ -37,6 +39,17 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         "scaled_dot_product_attention": scaled_dot_product_attention,
         **recurrent_kernels(),
     }
+
+
+def composite_rules(card: Card) -> dict[Any, Rule]:
+    """The same kernels for the recorder: without autograd, in inference mode, operators arrive whole there."""
+    def rule_of(kernel: Callable[..., Any]) -> Rule:
+        def rule(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            with recorder:
+                return kernel(*args, **kwargs)
+        return rule
+
+    return {overload(name): rule_of(kernel) for name, kernel in composite_kernels(card).items()}
 
 
 def _composite(operator: Any, *args: Any, **kwargs: Any) -> Any:

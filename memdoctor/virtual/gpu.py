@@ -24,7 +24,7 @@ from memdoctor.virtual.cards import Card, find_card
 from memdoctor.virtual.answers import ANSWERS
 from memdoctor.virtual.attributes import ATTRIBUTES
 from memdoctor.virtual.autocast import Autocast
-from memdoctor.virtual.composites import composite_kernels
+from memdoctor.virtual.composites import composite_kernels, composite_rules
 from memdoctor.virtual.device import META, CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
@@ -155,10 +155,11 @@ def virtual_gpu(
 def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
     device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
+    operators = {**composite_rules(gpu.card), **OPERATORS}
 
     @contextlib.contextmanager
     def both_modes() -> Iterator[None]:
-        with Recorder(gpu.card, gpu._ledger, gpu._known, gpu._reads, ANSWERS, OPERATORS), device_mode:
+        with Recorder(gpu.card, gpu._ledger, gpu._known, gpu._reads, ANSWERS, operators), device_mode:
             yield
 
     _patch_modules(gpu, patches)

@@ -12,6 +12,12 @@ import torch
 _library: Any = torch.library
 
 
+def overload(name: str) -> Any:
+    """The operator of `aten` with this name; no overload means `default`."""
+    plain, _, variant = name.partition(".")
+    return getattr(getattr(torch.ops.aten, plain), variant or "default")
+
+
 @contextlib.contextmanager
 def registered(kernels: Mapping[str, Callable[..., Any]], key: str) -> Iterator[None]:
     """Register `{operator: kernel}` of the namespace `aten`; whatever stood there before is back at the end."""

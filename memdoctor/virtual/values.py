@@ -15,6 +15,7 @@ anything whose contents are known           the exact values: integers and boole
 `unique`, `bincount`                        every element differs; `minlength` bins
 `equal`                                     True
 `GradScaler` overflow check                 no overflow
+curvature condition of `LBFGS`              fulfilled: the step enters its history
 ==========================================  =====================================================================
 
 The first use of each answer at each line of the user's program is noted in `ReadLog`.

@@ -77,3 +77,32 @@ def test_scores_are_kept_only_by_plain_attention() -> None:
         scores_bytes = 1024 * 1024 * 4
         assert kept["FLASH_ATTENTION"] < scores_bytes / 8
         assert kept["MATH"] > scores_bytes
+
+
+@pytest.mark.parametrize(
+    ("keys", "row_bytes"),
+    [
+        pytest.param(200, 0, id="rows that begin at multiples of eight are taken as they are"),
+        pytest.param(100, 4 * 104, id="others are padded to eight"),
+    ],
+)
+def test_the_memory_efficient_kernel_pads_its_mask(keys: int, row_bytes: int) -> None:
+    with virtual_gpu("a100-40gb") as gpu:
+        query = torch.randn(2, 4, 64, 64, device="cuda", requires_grad=True)
+        key = torch.randn(2, 4, keys, 64, device="cuda")
+        mask = torch.zeros(2, 1, 64, keys, device="cuda")
+        before = {record.birth for record in gpu.storages.values()}
+        out = functional.scaled_dot_product_attention(query, key, key, mask)
+        kept = [record.nbytes for record in gpu.storages.values() if record.birth not in before]
+        padded = [2 * 64 * row_bytes] if row_bytes else []
+        assert sorted(kept) == sorted([out.nbytes, 4 * 2 * 4 * 64, *padded])
+
+
+def test_inference_mode_takes_the_same_kernel() -> None:
+    """Operators arrive whole there, and must not fall apart into plain attention."""
+    with virtual_gpu("h100-80gb") as gpu, torch.inference_mode():
+        query = torch.randn(8, 12, 128, 64, device="cuda", dtype=HALF)
+        before = gpu.allocated_bytes
+        torch.cuda.reset_peak_memory_stats()
+        out = functional.scaled_dot_product_attention(query, query, query)
+        assert gpu.max_allocated_bytes - before < out.nbytes + 4096

@@ -53,6 +53,7 @@ POLICY = {
     "loss": (lambda x: x.mean().item(), 1.0),
     "count": (lambda x: (x > 0).sum().item(), 0),
     "condition": (lambda x: bool(x[0, 0] > 0), False),
+    "curvature of LBFGS": (lambda x: bool(x.sum() > 1e-10), True),
     "finite": (lambda x: torch.isfinite(x).all().item(), True),
     "nan": (lambda x: torch.isnan(x).any().item(), False),
     "finite loss": (lambda x: bool(torch.isfinite(x.mean())), True),
