@@ -12,6 +12,7 @@ from memdoctor.rules._names import last_name, path_of, root_of, targets_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
     CARRYING_BUILTINS,
+    CARRYING_IMPORTS,
     CARRYING_METHODS,
     CUTTING_BUILTINS,
     CUTTING_FUNCTIONS,
@@ -81,7 +82,7 @@ def _imported(here: Expressions, node: ast.Call, name: str, inputs: list[Value])
         return _torch(here, node, name, last, inputs)
     if is_criterion(last):
         return here.computed(inputs, Role.LOSS)
-    return here.opaque(inputs)
+    return here.computed(inputs) if name in CARRYING_IMPORTS else here.opaque(inputs)
 
 
 def _torch(here: Expressions, node: ast.Call, name: str, last: str, inputs: list[Value]) -> Value:

@@ -121,6 +121,8 @@ class Expressions:
         value = Value(Kind.KEEP, [base, item], self.loops)
         self.flow.keeps.append(Keep(node, path, added, item, value, self.loops, is_sum))
         self.table[path] = value
+        if not is_sum:
+            self.table[f"{path}[-1]"] = item
         return value
 
     def _is_in_array(self, path: str) -> bool:

@@ -25,7 +25,8 @@ def switches_grad_off(node: ast.AST) -> bool:
 def scopes_with_grad_off(source: Source) -> set[Scope]:
     """Functions under a decorator that switches gradients off, or called in the file only where they are off.
 
-    A recursive call adds nothing: all start as off, and lose it as soon as one call is found where they are on.
+    A recursive call adds nothing: all start as off, and lose it as soon as one call is found where they are on. What
+    is left must begin somewhere: two functions that only call each other prove nothing.
     """
     off = {scope for scope in source.scopes if not isinstance(scope.node, ast.Module)}
     decorated = {scope for scope in off if _is_decorated_off(source, scope)}
@@ -35,7 +36,21 @@ def scopes_with_grad_off(source: Source) -> set[Scope]:
         on = {scope for scope in off - decorated if not callers[scope].issubset(off) or not _calls_of(source, scope)}
         changed = bool(on)
         off -= on
-    return off
+    begun = decorated | {scope for scope in off - decorated if _is_called_inside_off(source, scope)}
+    return _begun(off, begun, callers)
+
+
+def _begun(off: set[Scope], begun: set[Scope], callers: dict[Scope, set[Scope]]) -> set[Scope]:
+    """Those of `off` that are called, in steps, from where gradients are seen to be switched off."""
+    more = begun
+    while more:
+        more = {scope for scope in off - begun if callers[scope] & begun}
+        begun = begun | more
+    return begun
+
+
+def _is_called_inside_off(source: Source, scope: Scope) -> bool:
+    return any(_is_inside_off(source, call, caller) for call, caller in _calls_of(source, scope))
 
 
 def _calls_of(source: Source, scope: Scope) -> list[tuple[ast.Call, Scope]]:

@@ -125,6 +125,15 @@ class Flow:
         """Everything that a backward reaches: wanted, whatever it is kept in."""
         return ancestors(self.operands)
 
+    def is_backwarded(self, forward: Forward) -> bool:
+        """A backward reaches it, in its own iteration where both are in one loop: the next iteration makes another."""
+        return any(forward.value in self._behind(backward, forward.loops) for backward in self.backwards)
+
+    def _behind(self, backward: Backward, loops: tuple[Loop, ...]) -> set[Value]:
+        shared = {loop for loop in backward.loops if loop in loops}
+        heads = frozenset(head for (loop, _), head in self.heads.items() if loop in shared)
+        return ancestors([backward.operand], stop=heads)
+
     @cached_property
     def _states(self) -> States:
         return States(self.proven)

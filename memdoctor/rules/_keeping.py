@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 
+from memdoctor.rules._callers import callers_only_read
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop
-from memdoctor.rules._names import words
+from memdoctor.rules._names import identifiers, path_of, root_of, words
 from memdoctor.rules._scopes import Scope
+from memdoctor.rules._source import Source
 from memdoctor.rules._summaries import role_of
 from memdoctor.rules._values import Kind, Role, State, Value, ancestors
 
+_HELD_OUT_WORDS = re.compile(r"val|valid\w*|test\w*|dev|eval\w*")
 _EVALUATION_STEMS = (
     "valid", "eval", "test", "infer", "predict", "sampl", "generat", "detect", "demo", "visual", "scor", "translat",
 )
@@ -22,7 +27,13 @@ def is_evaluation(name: str) -> bool:
     found = words(name)
     if any(word.startswith(_TRAINING_STEMS) for word in found):
         return False
-    return "val" in found or any(word.startswith(_EVALUATION_STEMS) for word in found)
+    return bool(found & {"val", "act"}) or any(word.startswith(_EVALUATION_STEMS) for word in found)
+
+
+def is_over_held_out_data(loop: Loop) -> bool:
+    """It runs over a `val_loader` or `test_set`, by the name."""
+    names = identifiers(loop.node.iter) if isinstance(loop.node, (ast.For, ast.AsyncFor)) else ()
+    return loop.over_data and any(_HELD_OUT_WORDS.fullmatch(word) for name in names for word in words(name))
 
 
 def others_decide(scope: Scope) -> bool:
@@ -43,6 +54,31 @@ def carries_loss(flow: Flow, keep: Keep) -> bool:
 def carries_output(flow: Flow, keep: Keep) -> bool:
     """The output of a model, with its graph, in a container."""
     return flow.state(keep.item) is State.YES and not keep.is_sum and role_of(flow, [keep.item]) is Role.OUTPUT
+
+
+def is_kept_by_step(source: Source, flow: Flow, keep: Keep) -> bool:
+    """A function that trains one step adds what it has backwarded to what was there before the call."""
+    if keep.loops or others_decide(flow.scope) or not flow.begins_outside(keep):
+        return False
+    if not is_freed(flow, keep.item) or keep.value in flow.backwarded:
+        return False
+    return root_of(keep.path) not in flow.scope.parameters and not _is_capped_elsewhere(source, flow, keep)
+
+
+def _is_capped_elsewhere(source: Source, flow: Flow, keep: Keep) -> bool:
+    """Another function of the class, or of the file, limits or empties the container."""
+    owner = flow.scope.owner
+    others = [other for other in source.flows() if other.scope.owner is owner and other is not flow]
+    if any(keep.path in other.capped for other in others):
+        return True
+    scopes = [other.scope for other in others if other.scope.name not in ("", "__init__")]
+    return any(_empties(node, keep.path) for scope in scopes for node in scope.own_nodes())
+
+
+def _empties(node: ast.AST, path: str) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "clear":
+        return path_of(node.func.value) == path
+    return isinstance(node, ast.Assign) and path in {path_of(target) for target in node.targets}
 
 
 def growing_loops(flow: Flow, keep: Keep) -> Iterator[Loop]:
@@ -70,14 +106,20 @@ def needs_summary(item: Value) -> bool:
     return any(value.from_summary for value in ancestors([item]))
 
 
-def kept_outputs(flow: Flow) -> Iterator[Keep]:
+def kept_outputs(source: Source, flow: Flow) -> Iterator[Keep]:
     """Outputs that a loop collects with their graph, in training or in an evaluation with gradients on."""
     if others_decide(flow.scope):
         return
     for keep in flow.keeps:
         if carries_output(flow, keep) and any(has_fresh_forward(keep.item, loop) for loop in growing_loops(flow, keep)):
-            if is_freed(flow, keep.item) or _is_evaluated(flow, keep):
+            if is_freed(flow, keep.item) or _is_evaluated(flow, keep) or _is_collected(source, flow, keep):
                 yield keep
+
+
+def _is_collected(source: Source, flow: Flow, keep: Keep) -> bool:
+    """The container is returned, and nothing in the file that calls the function trains on it."""
+    is_returned = keep.value in ancestors(flow.returns)
+    return is_returned and not flow.runs_backward and callers_only_read(source, flow.scope)
 
 
 def _is_evaluated(flow: Flow, keep: Keep) -> bool:

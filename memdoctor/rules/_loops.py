@@ -14,6 +14,7 @@ _DATA_WORDS = re.compile(
     r"|num_?iter\w*|iters|n_?iters?|max_?steps|num_?steps|n_steps|steps|iterations",
     re.IGNORECASE,
 )
+_BATCH_SIZE = re.compile(r"\w*batch_?size|bs|bsz", re.IGNORECASE)
 _NOT_DATA_WORDS = re.compile(r"batch_?size|bs|num_samples|values|keys|items|shape|size", re.IGNORECASE)
 _STEP_CALLS = frozenset({"backward", "zero_grad", "manual_backward"})
 
@@ -37,8 +38,18 @@ def loop_of(node: ast.For | ast.AsyncFor | ast.While) -> Loop:
 
 def is_over_data(iterable: ast.AST) -> bool:
     """True for loaders, data sets, batches, epochs; false for `range(batch_size)` and `batch.items()`."""
+    if _is_cut_into_batches(iterable):
+        return True
     names = list(identifiers(iterable))
     return any(_DATA_WORDS.fullmatch(name) for name in names) and not any(_NOT_DATA_WORDS.fullmatch(n) for n in names)
+
+
+def _is_cut_into_batches(iterable: ast.AST) -> bool:
+    """`images.split(batch_size)` and `range(0, len(images), batch_size)`."""
+    if not isinstance(iterable, ast.Call) or not iterable.args:
+        return False
+    is_cut = last_name(iterable.func) == "split" or (last_name(iterable.func) == "range" and len(iterable.args) == 3)
+    return is_cut and bool(_BATCH_SIZE.fullmatch(last_name(iterable.args[-1])))
 
 
 def _trains(node: ast.AST) -> bool:

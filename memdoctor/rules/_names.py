@@ -22,6 +22,8 @@ def path_of(node: ast.AST) -> str | None:
 
 def key_of(node: ast.AST) -> str:
     """A constant key as Python writes it, `*` for any other."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+        return f"-{node.operand.value!r}"
     return repr(node.value) if isinstance(node, ast.Constant) else "*"
 
 

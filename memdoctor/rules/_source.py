@@ -28,7 +28,7 @@ from memdoctor.rules._torch_names import (
     is_criterion,
 )
 
-_TEST_PATH = re.compile(r"(^|/)((tests|unit_?tests|testing)/|test/(.*/)?(test_\w+|\w+_test)\.py$)")
+_TEST_PATH = re.compile(r"(^|/)((tests|unit_?tests|testing|test_utils)/|test/(.*/)?(test_\w+|\w+_test)\.py$)")
 
 
 class Source:
@@ -98,9 +98,9 @@ class Source:
     def _find_instances(self) -> None:
         for name, found in self.classes.items():
             for call, _ in self.calls.get(name, ()):
-                self._instances.update({path_of(place) or "": found for place in self._assigned(call)})
+                self._instances.update({path_of(place) or "": found for place in self.assigned(call)})
 
-    def _assigned(self, call: ast.Call) -> Iterator[ast.AST]:
+    def assigned(self, call: ast.Call) -> Iterator[ast.AST]:
         """Where the result goes in `meter = Meter()` and in `losses, scores = Meter(), Meter()`."""
         parent = self.parents[call]
         outer = self.parents.get(parent)

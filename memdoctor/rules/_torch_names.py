@@ -45,6 +45,9 @@ CARRYING_BUILTINS = frozenset(
     "sum max min abs list tuple dict zip enumerate reversed sorted iter next set".split()
 )
 
+CARRYING_IMPORTS = frozenset({"functools.reduce", "horovod.torch.allreduce", "horovod.torch.allgather"})
+"""Functions of other packages that autograd sees through."""
+
 CUTTING_FUNCTIONS = frozenset(
     """tensor as_tensor from_numpy zeros ones rand randn randint empty full zeros_like ones_like rand_like randn_like
     empty_like full_like arange linspace eye argmax argmin argsort eq ne gt ge lt le isnan isinf isfinite

@@ -88,15 +88,17 @@ def join(first: Value, second: Value) -> Value:
     return first if first is second else Value(Kind.JOIN, [first, second], first.loops)
 
 
-def ancestors(values: Iterable[Value], skip: frozenset[Kind] = frozenset()) -> set[Value]:
-    """The values and all that they are made of; kinds in `skip` are not entered."""
+def ancestors(
+    values: Iterable[Value], skip: frozenset[Kind] = frozenset(), stop: frozenset[Value] = frozenset()
+) -> set[Value]:
+    """The values and all that they are made of; kinds in `skip` and values in `stop` are not entered."""
     seen: set[Value] = set()
     waiting = list(values)
     while waiting:
         value = waiting.pop()
         if value not in seen:
             seen.add(value)
-            if value.kind not in skip:
+            if value.kind not in skip and value not in stop:
                 waiting.extend(value.inputs)
     return seen
 

@@ -57,7 +57,7 @@ def _lives_on(source: Source, scope: Scope, load: ast.Call, name: str) -> bool:
     used = [node for node in later if isinstance(node, ast.Call) and _loads_state_from(node, name)]
     if not loops or not used:
         return False
-    return not any(_ends(node, name) for node in later if getattr(node, "lineno", 0) < max(loops))
+    return not any(_ends(node, name) for node in later if getattr(node, "lineno", 0) < min(loops))
 
 
 def _trains(source: Source, scope: Scope, loop: ast.For | ast.While) -> bool:

@@ -34,10 +34,11 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
+from memdoctor.rules._callers import callers_only_read, calls_of
 from memdoctor.rules._edits import decorated
 from memdoctor.rules._grad_mode import is_switched_by_statement, volatile_uses
-from memdoctor.rules._graph_flow import Flow, Forward, LocalCall
-from memdoctor.rules._keeping import is_evaluation, kept_outputs, others_decide
+from memdoctor.rules._graph_flow import Flow, Forward
+from memdoctor.rules._keeping import is_evaluation, is_over_held_out_data, kept_outputs, others_decide
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._scopes import Scope
@@ -54,13 +55,13 @@ def check(source: Source) -> Iterator[Finding]:
         if flow.scope in reported:
             continue
         forward = next((forward for forward in flow.forwards if _is_wasteful(source, flow, forward)), None)
-        if forward is not None and not _is_elsewhere_decided(flow):
+        if forward is not None and not _is_elsewhere_decided(source, flow):
             yield _finding(flow, forward, source)
 
 
-def _is_elsewhere_decided(flow: Flow) -> bool:
+def _is_elsewhere_decided(source: Source, flow: Flow) -> bool:
     """By the caller, by hand, or it is a finding of MD102 already, whose message says both."""
-    return others_decide(flow.scope) or _wants_gradients(flow.scope) or any(kept_outputs(flow))
+    return others_decide(flow.scope) or _wants_gradients(flow.scope) or any(kept_outputs(source, flow))
 
 
 def _wants_gradients(scope: Scope) -> bool:
@@ -73,34 +74,22 @@ def _wants_gradients(scope: Scope) -> bool:
 
 
 def _is_wasteful(source: Source, flow: Flow, forward: Forward) -> bool:
-    if forward.grad_off or forward.value in flow.backwarded or any(loop.trains for loop in forward.loops[-1:]):
+    if forward.grad_off or any(loop.trains for loop in forward.loops[-1:]) or flow.is_backwarded(forward):
         return False
+    if any(is_over_held_out_data(loop) for loop in forward.loops):
+        return not any(loop.trains and is_over_held_out_data(loop) for loop in forward.loops)
     if flow.runs_backward:
         return bool(forward.evaluates) and forward.of_same_model
     if forward.evaluates is None:
         name = flow.scope.name or PurePath(source.path).stem
-        return is_evaluation(name) and (not _is_returned(flow, forward) or _callers_only_read(source, flow))
-    return forward.evaluates and not any(call.value in other.backwarded for other, call in _calls_of(source, flow))
+        return is_evaluation(name) and (not _is_returned(flow, forward) or callers_only_read(source, flow.scope))
+    return forward.evaluates and not any(call.value in other.backwarded for other, call in calls_of(source, flow.scope))
 
 
 def _is_returned(flow: Flow, forward: Forward) -> bool:
-    returned = [value for value in flow.returns if flow.state(value) is not State.NO]
-    return forward.value in ancestors(returned)
-
-
-def _callers_only_read(source: Source, flow: Flow) -> bool:
-    """It is called in this file, and no caller backwards the result or hands it on."""
-    calls = list(_calls_of(source, flow))
-    return bool(calls) and not any(
-        call.value in caller.backwarded or call.value in ancestors(caller.returns) for caller, call in calls
-    )
-
-
-def _calls_of(source: Source, flow: Flow) -> Iterator[tuple[Flow, LocalCall]]:
-    for caller in source.flows():
-        for call in caller.calls:
-            if call.callee is flow.scope:
-                yield caller, call
+    """The caller gets it, with its graph: as the result, or in a container that was there before."""
+    given = [*flow.returns, *(keep.item for keep in flow.keeps if flow.begins_outside(keep))]
+    return forward.value in ancestors(value for value in given if flow.state(value) is not State.NO)
 
 
 def _finding(flow: Flow, forward: Forward, source: Source) -> Finding:
@@ -114,8 +103,14 @@ def _finding(flow: Flow, forward: Forward, source: Source) -> Finding:
         variable=model,
         advice=_advice(source, flow),
         severity=Severity.INFO if once else Severity.WARNING,
-        confidence=Confidence.MEDIUM if once or not forward.evaluates else Confidence.HIGH,
+        confidence=_confidence(flow, forward),
     )
+
+
+def _confidence(flow: Flow, forward: Forward) -> Confidence:
+    """High after `.eval()`, for what runs often: a single forward may be a warm-up or an export."""
+    runs_often = bool(forward.loops) or is_evaluation(flow.scope.name)
+    return Confidence.HIGH if forward.evaluates and runs_often else Confidence.MEDIUM
 
 
 def _advice(source: Source, flow: Flow) -> Advice:

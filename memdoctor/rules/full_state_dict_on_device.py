@@ -35,11 +35,21 @@ def check(source: Source) -> Iterator[Finding]:
         return
     for call, _ in source.calls.get("FullStateDictConfig", []):
         offload = argument_of(call, "offload_to_cpu", 0)
-        if not any(keyword.arg is None for keyword in call.keywords) and not _may_be_true(offload):
+        is_known = all(keyword.arg is not None for keyword in call.keywords)
+        if is_known and not _may_be_true(offload) and not _is_a_default(source, call):
             yield _finding(source, call)
     for call, scope in [found for name in _SWITCHES for found in source.calls.get(name, [])]:
         if _is_full_without_config(call) and _saves(source, call, scope):
             yield _finding(source, call)
+
+
+def _is_a_default(source: Source, call: ast.Call) -> bool:
+    """What a class holds until its user says otherwise: without options, in an attribute or an annotated name."""
+    parent = source.parents[call]
+    is_held = isinstance(parent, ast.AnnAssign) or (
+        isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Attribute)
+    )
+    return is_held and not call.args and not call.keywords
 
 
 def _may_be_true(node: ast.expr | None) -> bool:

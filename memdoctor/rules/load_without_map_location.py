@@ -33,6 +33,8 @@ _NO_CHECKPOINT_WORDS = frozenset(
 )
 _SAVED_ON_CPU_WORDS = frozenset("backbone pretrained pretrain imagenet".split())
 _IN_MEMORY = "BytesIO"
+_SMALL_STATES = ("sched", "scaler", "sampler", "meter")
+_TPU_PACKAGE = "torch_xla"
 _STATE_WORDS = frozenset("state dict weight weights param params checkpoint ckpt".split())
 _DISTRIBUTED = re.compile(r"init_process_group|local_rank|DistributedDataParallel|horovod|hvd")
 _MODULE_USES = frozenset({"cuda", "eval", "to", "train", "parameters", "half"})
@@ -40,7 +42,9 @@ _MODULE_USES = frozenset({"cuda", "eval", "to", "train", "parameters", "half"})
 
 def check(source: Source) -> Iterator[Finding]:
     """Report loads without a device whose result becomes the state of a model or optimizer, or a module."""
-    for call, scope in source.calls.get("load", []) if not source.is_test else ():
+    if source.is_test or _TPU_PACKAGE in source.imports.packages():
+        return
+    for call, scope in source.calls.get("load", []):
         if source.imports.resolve(call.func) == "torch.load" and not _says_where(call) and not _is_data(source, call):
             uses = _Uses(source, scope, call)
             if uses.as_state or uses.as_module:
@@ -58,7 +62,10 @@ def _is_data(source: Source, call: ast.Call) -> bool:
     places = [*call.args, *(statement.targets if isinstance(statement, ast.Assign) else [])]
     names = [name for place in places for name in [*identifiers(place), *_texts(place)]]
     other = _NO_CHECKPOINT_WORDS | _SAVED_ON_CPU_WORDS
-    return _IN_MEMORY in names or any(words(name) & other for name in names)
+    in_memory = {path_of(place) for made, _ in source.calls.get(_IN_MEMORY, []) for place in source.assigned(made)}
+    if _IN_MEMORY in names or any(path_of(argument) in in_memory for argument in call.args):
+        return True
+    return any(words(name) & other for name in names)
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
@@ -128,9 +135,10 @@ class _Uses:
 
     def _note_state(self, call: ast.Call) -> None:
         if _sets_state(call):
-            self.as_state = True
             receiver = call.func.value if isinstance(call.func, ast.Attribute) else call
-            self.as_optimizer_state |= any("optim" in name.lower() for name in identifiers(receiver))
+            names = {name.lower() for name in identifiers(receiver)}
+            self.as_state |= not any(small in name for name in names for small in _SMALL_STATES)
+            self.as_optimizer_state |= any("optim" in name for name in names)
 
     def _mentions(self, node: ast.AST) -> bool:
         return any(path_of(part) in self._names for part in ast.walk(node))

@@ -28,7 +28,8 @@ Good::
         loss.backward()
         history.append(loss.detach())
 
-Does not see: a meter or a loss function in another file; a function that keeps the loss of each call in a list it is given.
+Does not see: a meter or a loss function in another file; a function that keeps the loss of each call in a list that it
+is given.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from collections.abc import Iterator
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._edits import after
 from memdoctor.rules._graph_flow import Flow, Keep
-from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
+from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, is_kept_by_step, needs_summary
 from memdoctor.rules._meters import graphs_given, is_kept_argument
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
@@ -52,6 +53,8 @@ def check(source: Source) -> Iterator[Finding]:
         for keep in flow.keeps:
             if carries_loss(flow, keep) and any(growing_loops(flow, keep)):
                 yield _finding(source, flow, keep, is_freed(flow, keep.item), needs_summary(keep.item))
+            elif carries_loss(flow, keep) and is_kept_by_step(source, flow, keep):
+                yield _finding(source, flow, keep, True, True)
             elif is_kept_argument(flow, keep):
                 given = next(graphs_given(source, flow, keep), None)
                 if given is not None:

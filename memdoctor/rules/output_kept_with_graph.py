@@ -36,7 +36,7 @@ from memdoctor.rules._source import Source
 def check(source: Source) -> Iterator[Finding]:
     """Report each container that collects outputs with a proven graph."""
     for flow in source.flows():
-        for keep in kept_outputs(flow):
+        for keep in kept_outputs(source, flow):
             yield _finding(source, flow, keep)
 
 

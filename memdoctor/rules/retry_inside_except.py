@@ -48,6 +48,8 @@ def check(source: Source) -> Iterator[Finding]:
         handlers = [handler for handler in node.handlers if _is_out_of_memory(handler)]
         tried = {path_of(call.func) for call in _calls(node.body)} - {None} if handlers else set()
         for handler in handlers:
+            if _goes_on_without_gpu(handler):
+                continue
             yield from _retries(source, handler, tried)
 
 
@@ -68,6 +70,13 @@ def _is_out_of_memory(handler: ast.ExceptHandler) -> bool:
 def _speaks_of_memory(statement: ast.stmt) -> bool:
     constants = (node.value for node in ast.walk(statement) if isinstance(node, ast.Constant))
     return any(word in text.lower() for text in constants if isinstance(text, str) for word in _MEMORY_WORDS)
+
+
+def _goes_on_without_gpu(handler: ast.ExceptHandler) -> bool:
+    """The retry runs on the host: what the failed attempt holds on the card is not in its way."""
+    nodes = [node for statement in handler.body for node in ast.walk(statement)]
+    moved = any(isinstance(node, ast.Constant) and node.value == "cpu" for node in nodes)
+    return moved or any(isinstance(node, ast.Call) and last_name(node.func) == "cpu" for node in nodes)
 
 
 def _retries(source: Source, handler: ast.ExceptHandler, tried: set[str | None]) -> Iterator[Finding]:
