@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -187,3 +188,39 @@ def test_the_exception_is_the_users_and_no_frame_of_memdoctor_is_in_it() -> None
     assert raised.value.__context__ is None and raised.value.__cause__ is None
     assert not [entry for entry in raised.traceback if "sensing" in str(entry.path)]
     assert prof.report.crash is not None and prof.report.crash.request_bytes == 2**31
+
+
+def test_an_error_of_a_card_that_was_not_watched_is_read_from_its_text() -> None:
+    text = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB of which 1.00 GiB is "
+        "free. Including non-PyTorch memory, this process has 7.00 GiB memory in use. Of the allocated memory 6.00 GiB "
+        "is allocated by PyTorch, and 0.50 GiB is reserved by PyTorch but unallocated."
+    )
+    prof = memdoctor.profile()
+    with pytest.raises(torch.OutOfMemoryError), prof:
+        raise torch.OutOfMemoryError(text)
+    crash = prof.report.crash
+    assert crash is not None and crash.call is not None and crash.breakdown is not None
+    assert (crash.request_bytes, crash.stranded_bytes) == (2 * 2**30, 2**29)
+    assert crash.call.line == line_of(
+        test_an_error_of_a_card_that_was_not_watched_is_read_from_its_text, "raise torch.OutOfMemoryError(text)"
+    )
+    assert crash.breakdown.category_bytes == {"activations and other": 6 * 2**30}
+
+
+def test_a_fault_of_the_observer_is_told_and_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memdoctor.sensing.sites.Sites.tag", lambda *args: 1 / 0)
+    with virtual_gpu("24GiB"), memdoctor.profile() as prof:
+        train()
+    assert prof.report.peak_breakdown is not None
+    whys = {skipped.what: skipped.why for skipped in prof.report.skipped}
+    assert whys["where some bytes were allocated"] == "memdoctor failed: ZeroDivisionError('division by zero')"
+
+
+def test_a_recorded_crash_reads_as_it_was_reported(tmp_path: Path) -> None:
+    prof = memdoctor.profile(output=tmp_path / "run.mdoc")
+    with virtual_gpu("64MiB"), pytest.raises(torch.OutOfMemoryError), prof:
+        train()
+    assert memdoctor.read_run(tmp_path / "run.mdoc") == prof.report
+    assert prof.report.crash is not None and prof.report.peak_breakdown is not None
+    assert (tmp_path / "run.mdoc").stat().st_size < 50_000

@@ -13,7 +13,7 @@ import pytest
 
 import memdoctor
 from memdoctor.foundation.findings import Finding
-from memdoctor.foundation.runs import RunReport
+from memdoctor.foundation.runs import FINISHED, OUT_OF_MEMORY, RunReport
 from tests.golden.readmes import READMES, blocks_of, comparable, shown_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,8 @@ LESSONS = [
     pytest.param("empty_cache_versus_del.py", "only returns what was free", id="empty_cache frees no tensor"),
     pytest.param("keep_outputs.py", r"append\(output\): .* hold [1-9]\d* MiB", id="kept outputs keep their graphs"),
     pytest.param("half_precision.py", "bfloat16 weights .* 16.2 .* 31.8 MiB", id="half weights halve everything"),
+    pytest.param("out_of_memory.py", r"1024:  869\.0 MiB", id="activations grow with the batch"),
+    pytest.param("out_of_memory.py --checkpoint", r"1024:  581\.0 MiB", id="recomputed layers save less"),
     pytest.param("make_step.py", "16 and 32 misses 128 by 0.0%", id="memory is a line in the batch size"),
 ]
 
@@ -45,11 +47,11 @@ def plain(recipe: str) -> str:
 
 
 @functools.cache
-def watched(recipe: str) -> tuple[str, RunReport]:
-    """What `memdoctor run` prints on a virtual A100, and what it records."""
+def watched(recipe: str, card: str = "a100-40gb") -> tuple[str, RunReport]:
+    """What `memdoctor run` prints on a virtual card, and what it records."""
     with tempfile.TemporaryDirectory() as folder:
         recording = f"{folder}/run.mdoc"
-        options = ["--virtual", "a100-40gb", "--output", recording]
+        options = ["--virtual", card, "--output", recording]
         printed = output_of("-m", "memdoctor", "run", *options, *f"recipes/{recipe}".split())
         return printed, memdoctor.read_run(recording)
 
@@ -130,6 +132,17 @@ class TestUnderMemdoctor:
             ("0", "0"), ("128", "128"), ("128", "128"), ("128", "128"),
             ("64", "128"), ("128", "128"), ("0", "128"), ("0", "0"),
         ]
+
+    def test_the_crash_names_the_layers_that_fill_the_card_and_recomputing_them_fits(self) -> None:
+        """For each of 1024 images, in floats of 24 channels of 32 x 32: the ReLUs of eight layers."""
+        crashed = watched("out_of_memory.py", "1GiB")[1]
+        assert crashed.end.outcome == OUT_OF_MEMORY and crashed.cause is not None
+        assert crashed.cause.kind == "too big at one moment"
+        assert crashed.cause.advice[0].startswith("Recompute Network.layers in backward")
+        assert crashed.crash is not None and crashed.crash.breakdown is not None
+        activations = {each.path: each.activation_bytes for each in crashed.crash.breakdown.modules}
+        assert activations["Network.layers"] == 8 * 1024 * 4 * 24 * 32 * 32
+        assert watched("out_of_memory.py --checkpoint", "1GiB")[1].end.outcome == FINISHED
 
     @pytest.mark.parametrize(("command", "shown"), [pytest.param(*block, id=block[0]) for block in BLOCKS])
     def test_the_readme_shows_real_output(self, command: str, shown: str) -> None:

@@ -49,7 +49,7 @@ def _of_activations(crash: Crash, breakdown: Breakdown) -> Iterator[Saving]:
         if module is not None:
             yield module.activation_bytes, f"Recompute {module.path} in backward (`torch.utils.checkpoint`)"
     with_batch_bytes = kept_bytes + sizes.get(names.ACTIVATIONS_AND_OTHER, 0)
-    yield with_batch_bytes // 2, "Halve the batch, for training twice with gradients accumulated"
+    yield with_batch_bytes // 2, "Halve the batch (where it trains, accumulate the gradients of both halves)"
 
 
 def _holder(modules: tuple[ModuleBytes, ...]) -> ModuleBytes | None:

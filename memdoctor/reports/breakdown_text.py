@@ -9,6 +9,8 @@ from memdoctor.foundation.units import format_bytes
 
 _ROWS = 8
 _FEW = 3
+_LEAST_SHARE = 0.01
+"""Smaller rows are left out, except among the categories, which sum to the whole."""
 
 
 def tables(breakdown: Breakdown) -> Iterator[str]:
@@ -16,21 +18,27 @@ def tables(breakdown: Breakdown) -> Iterator[str]:
     whole_bytes = breakdown.allocated_bytes
     yield f"Where the {format_bytes(whole_bytes)} are:"
     yield from _rows(list(breakdown.category_bytes.items()), whole_bytes)
-    if breakdown.modules:
+    least_bytes = _LEAST_SHARE * whole_bytes
+    modules = [(row.path, row.total_bytes) for row in breakdown.modules if row.total_bytes >= least_bytes]
+    lines = [(str(row.location), row.nbytes) for row in breakdown.lines if row.nbytes >= least_bytes]
+    tensors = [row for row in breakdown.tensors if row.nbytes * row.count >= least_bytes]
+    if modules:
         yield "By module, with what is inside:"
-        yield from _rows([(row.path, row.total_bytes) for row in breakdown.modules[:_ROWS]], whole_bytes)
-    if breakdown.lines:
+        yield from _rows(modules[:_ROWS], whole_bytes)
+    if lines:
         yield "By line that allocated it:"
-        yield from _rows([(str(row.location), row.nbytes) for row in breakdown.lines[:_ROWS]], whole_bytes)
-    if breakdown.tensors:
+        yield from _rows(lines[:_ROWS], whole_bytes)
+    if tensors:
         yield "Largest tensors:"
-        yield from (f"  {_tensor(row)}" for row in breakdown.tensors[:_ROWS])
+        yield from (f"  {_tensor(row)}" for row in tensors[:_ROWS])
 
 
 def summary(breakdown: Breakdown) -> Iterator[str]:
     """The same in a few lines: what, where, and the largest tensor."""
     whole_bytes = breakdown.allocated_bytes
-    yield ", ".join(f"{name} {_share(nbytes, whole_bytes)}" for name, nbytes in breakdown.category_bytes.items())
+    sizes = breakdown.category_bytes.items()
+    large = [f"{name} {_share(nbytes, whole_bytes)}" for name, nbytes in sizes if nbytes >= _LEAST_SHARE * whole_bytes]
+    yield ", ".join(large)
     lines = [f"{row.location} {_share(row.nbytes, whole_bytes)}" for row in breakdown.lines[:_FEW]]
     if lines:
         yield f"allocated at {', '.join(lines)}"

@@ -81,9 +81,13 @@ class Recorder:
         return new_round
 
     def _before_forward(self, module: torch.nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():  # code that traces this would otherwise be compiled with the program
+            return
         self._calls.depth += 1
 
     def _after_forward(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         self._calls.depth -= 1
         if self._calls.depth == 0 and self.models.path_of(module) is None:
             self.models.meet(module)

@@ -100,8 +100,11 @@ class Sites:
         """The number of the mark of a storage that is born now, in this thread; None for one read from a file."""
         thread = self._local.thread
         phase, place, followed = self._site(thread)
+        computed = _COMPUTED.get(id(operator))
+        if computed is None:
+            computed = _COMPUTED[id(operator)] = _computes(operator)
         shape, dtype = (None, None) if tensor is None else (tensor.shape, tensor.dtype)
-        key = (phase, place, followed, operator, shape, dtype)
+        key = (phase, place, followed, computed, shape, dtype)
         known = self._tags.get(key)
         return self._first(key) if known is None else known
 
@@ -163,7 +166,8 @@ class Sites:
         return known
 
     def _mark(
-        self, phase: str, place: int, followed: bool, operator: Any, shape: torch.Size | None, dtype: torch.dtype | None
+        self, phase: str, place: int, followed: bool, computed: bool,
+        shape: torch.Size | None, dtype: torch.dtype | None,
     ) -> Birthmark:
         module, file, line = self._place_of[place]
         return Birthmark(
@@ -171,7 +175,7 @@ class Sites:
             module=module,
             location=Location(shown_path(file), line) if file else None,
             followed=followed,
-            computed=operator is not None and _computes(operator),
+            computed=computed,
             shape=tuple(shape or ()),
             dtype=str(dtype or "").removeprefix("torch."),
         )
@@ -201,6 +205,10 @@ class Sites:
 
     def _leave_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._local.thread.steps = False
+
+
+_COMPUTED: dict[int, bool] = {id(None): False}
+"""By the identity of the operator: there is one object of each, and its hash is computed in Python."""
 
 
 def _computes(operator: Any) -> bool:

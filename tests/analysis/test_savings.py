@@ -29,7 +29,7 @@ def test_the_stack_of_layers_is_recomputed_not_one_of_them_nor_all_around_it() -
     text = advice({"activations": 800}, modules=STACK, phase="forward", followed=True)
     assert text.splitlines() == [
         "Recompute Net.encoder.layers in backward (`torch.utils.checkpoint`): up to 770 B less.",
-        "Halve the batch, for training twice with gradients accumulated: up to 400 B less.",
+        "Halve the batch (where it trains, accumulate the gradients of both halves): up to 400 B less.",
     ]
 
 

@@ -143,3 +143,16 @@ def test_nothing_is_left_behind() -> None:
 def _global_hooks(module: object, optimizer: object) -> list[dict[int, object]]:
     names = ("_global_forward_pre_hooks", "_global_forward_hooks", "_global_forward_hooks_always_called")
     return [getattr(module, name) for name in names] + [getattr(optimizer, "_global_optimizer_post_hooks")]
+
+
+def test_a_compiled_function_runs_and_its_steps_are_seen() -> None:
+    """The hooks are global, and would be traced and compiled with the user's function."""
+    model = torch.nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    compiled = torch.compile(lambda x: model(x).sum(), backend="eager", fullgraph=True)
+    seen: list[str] = []
+    with Recorder(lambda unit, phase: seen.append(unit)):
+        for _ in range(3):
+            compiled(torch.ones(2, 4)).backward()
+            optimizer.step()
+    assert seen == ["optimizer step"] * 3
