@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from memdoctor.virtual.ownership import in_backward, is_sole
 from memdoctor.virtual.recorder import Operator, Recorder, Rule
 from memdoctor.virtual.values import plausible_number, worth_knowing
 
@@ -101,7 +102,8 @@ def _index(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: di
         raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     if tensor.is_meta:
         indices = [part for index in indices for part in _as_indices(recorder, index)]
-    return recorder.run(func, (tensor, indices, *args[2:]), kwargs)
+    run = recorder.operators.get(func, Recorder.run) if tensor.is_meta else Recorder.run
+    return run(recorder, func, (tensor, indices, *args[2:]), kwargs)
 
 
 def _as_indices(recorder: Recorder, index: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -200,39 +202,18 @@ def _accumulate(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwarg
 
     `isTensorSubclassLike` (torch/csrc/autograd/input_buffer.cpp) is true for every tensor while a mode is active.
     """
-    in_backward = torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled()
-    if in_backward and len(args) == 2 and not kwargs and _can_take_sum(*args):
+    if in_backward() and len(args) == 2 and not kwargs and _can_take_sum(*args):
         return args[0]
     return recorder.run(func, args, kwargs)
 
 
 def _can_take_sum(first: Any, second: Any) -> bool:
-    """Whether only the engine holds the first gradient; the counts are those of such a tensor in this place."""
     return (
-        _COUNTS_REFERENCES
-        and isinstance(second, torch.Tensor)
-        and first.is_meta and second.is_meta
+        isinstance(second, torch.Tensor)
+        and second.is_meta
         and first.shape == second.shape and first.dtype == second.dtype
-        and torch._C._storage_Use_Count(first.untyped_storage()._cdata) == _SOLE_STORAGE_COUNT
-        and first._use_count() == _SOLE_TENSOR_COUNT
-        and not first._is_view()
-        and _is_dense(first)
+        and is_sole(first)
     )
-
-
-_COUNTS_REFERENCES = hasattr(torch._C, "_storage_Use_Count") and hasattr(torch.Tensor, "_use_count")
-_SOLE_STORAGE_COUNT = 2
-_SOLE_TENSOR_COUNT = 4
-
-
-def _is_dense(tensor: torch.Tensor) -> bool:
-    """Non-overlapping and dense: the strides are those of some permutation of a contiguous tensor."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.size())):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 ANSWERS: dict[Any, Rule] = {

@@ -23,3 +23,9 @@ def embedding_backward_held(indices: int, rows: int, width: int, *, sm_count: in
     return [
         8 * indices, 8 * indices, 8 * indices, 8, 8 * segments, 8 * segments, 8, 8 * partials, last,
     ]
+
+
+def embedding_bag_backward_held(indices: int, rows: int, width: int) -> list[int]:
+    """As above, always by segments: counts per index, the number of segments, and what follows from it."""
+    partials = indices // _SEGMENT + min(indices, rows)
+    return [8 * indices, 8, 8 * indices, 8 * indices, 8, 8 * partials, 4 * partials * width]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, embedding, foreach, losses, matmul, normalization, pooling, recurrent,
-    reductions, softmax,
+    attention, batch_norm, convolution, ctc, embedding, foreach, indexing, losses, matmul, normalization, pooling,
+    recurrent, reductions, softmax, sorting, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -21,6 +21,7 @@ OPERATORS: dict[Any, Rule] = {
     **ctc.RULES,
     **embedding.RULES,
     **foreach.RULES,
+    **indexing.RULES,
     **losses.RULES,
     **matmul.RULES,
     **normalization.RULES,
@@ -28,4 +29,6 @@ OPERATORS: dict[Any, Rule] = {
     **recurrent.RULES,
     **reductions.RULES,
     **softmax.RULES,
+    **sorting.RULES,
+    **unmodelled.RULES,
 }

@@ -116,7 +116,14 @@ def _columns(
     return [nbytes] if nbytes else []
 
 
+def _columns_of(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`im2col` copies its input first, also a contiguous one."""
+    with recorder.ledger.scratch([args[0].nbytes]):
+        return recorder.run(func, args, kwargs)
+
+
 RULES: dict[Any, Rule] = {
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _backward,
+    aten.im2col.default: _columns_of,
 }

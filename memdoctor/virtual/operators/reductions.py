@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -35,6 +36,20 @@ def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str
     return out
 
 
+def _log_of_sums(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, dim, ...)`: maxima, which of them are infinite, exponentials at full size, then the result."""
+    tensor, dims = args[0], _dimensions(args[0], args[1])
+    reduced = math.prod(tensor.shape[dim] for dim in dims)
+    maxima = tensor.nbytes // max(1, reduced)
+    with recorder.ledger.scratch([maxima]):
+        with recorder.ledger.scratch([maxima, maxima // tensor.element_size()]):
+            pass
+        with recorder.ledger.scratch([tensor.nbytes]):
+            out = recorder.run(func, args, kwargs)
+            play_scratch(recorder, tensor, dims, out)
+            return out
+
+
 def _dimensions(tensor: torch.Tensor, dims: Any) -> Collection[int]:
     if dims is None or dims == []:
         return range(tensor.dim())
@@ -59,4 +74,5 @@ RULES: dict[Any, Rule] = {
     aten.sum.dim_IntList: _along,
     aten.mean.dim: _along,
     aten.linalg_vector_norm.default: _norm,
+    aten.logsumexp.default: _log_of_sums,
 }

@@ -1,0 +1,109 @@
+"""Reading and writing by index: copies of index tensors, the sorted sum, and writes that a card does in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.kernels.sorting import sorted_sum_scratch
+from memdoctor.virtual.ownership import in_backward, is_sole
+from memdoctor.virtual.recorder import Recorder, Rule
+
+aten = torch.ops.aten
+_INDEX_BYTES = 8
+
+
+def _index(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Several indices are broadcast; where their strides differ then, each is copied (TensorAdvancedIndexing.cpp)."""
+    indices = [index for index in args[1] if index is not None]
+    with recorder.ledger.scratch(_index_copies(indices)):
+        return recorder.run(func, args, kwargs)
+
+
+def _index_copies(indices: Sequence[torch.Tensor]) -> list[int]:
+    if len(indices) < 2:
+        return []
+    whole = torch.broadcast_tensors(*indices)  # type: ignore[no-untyped-call]  # untyped in torch
+    if all(index.stride() == whole[0].stride() for index in whole):
+        return []
+    return [_INDEX_BYTES * index.numel() for index in whole if not index.is_contiguous()]
+
+
+def _index_put(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, indices, values, accumulate, ...)`; a sum over equal indices is made by sorting them."""
+    tensor, indices, values = args[:3]
+    accumulates = args[3] if len(args) > 3 else kwargs.get("accumulate", False)
+    out = _written(recorder, func, args, kwargs, _SOLE_IN_A_LIST)
+    if accumulates:
+        _play_sorted_sum(recorder, tensor, indices, values)
+    return out
+
+
+def _play_sorted_sum(
+    recorder: Recorder, tensor: torch.Tensor, indices: Sequence[torch.Tensor | None], values: torch.Tensor
+) -> None:
+    """Linear indices, a copy of values that are not contiguous, then the sort."""
+    count = math.prod(torch.broadcast_shapes(  # type: ignore[no-untyped-call]  # untyped in torch
+        *(index.shape for index in indices if index is not None)))
+    slice_elements = math.prod(tensor.shape[len(indices):])
+    targets = tensor.numel() // max(1, slice_elements) - 1
+    linear = _INDEX_BYTES * count
+    copies = [] if values.is_contiguous() else [values.nbytes]
+    with recorder.ledger.scratch([linear]):
+        with recorder.ledger.scratch([linear]):
+            pass
+        with recorder.ledger.scratch([*copies, *sorted_sum_scratch(count, targets)]):
+            pass
+
+
+def _scatter(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _written(recorder, func, args, kwargs, _SOLE)
+
+
+def _written(
+    recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sole_count: int
+) -> Any:
+    """Formulas of derivatives write into the zeros they have just made; only while a mode is in place they copy.
+
+    `areAnyTensorSubclassLike` (torch/csrc/autograd/FunctionsManual.cpp) is true for every tensor then.
+    """
+    if in_backward() and is_sole(args[0], sole_count):
+        recorder.check(func, args, kwargs)
+        return args[0]
+    return recorder.run(func, args, kwargs)
+
+
+_SOLE = 4
+_SOLE_IN_A_LIST = 5
+"""Of a tensor in an operator that is handed on by another rule (`answers.py`)."""
+
+
+def _scatter_reduce(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, dim, index, src, reduce)`: means count first, by ones of the source's shape."""
+    out = recorder.run(func, args, kwargs)
+    if args[4] == "mean":
+        with recorder.ledger.scratch([args[3].nbytes, out.nbytes, out.numel()]):
+            pass
+    return out
+
+
+def _roll(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One dimension after the other, with every step alive until the end (native/TensorTransformations.h)."""
+    tensor, shifts = args[:2]
+    with recorder.ledger.scratch([tensor.nbytes] * (len(shifts) - 1)):
+        return recorder.run(func, args, kwargs)
+
+
+RULES: dict[Any, Rule] = {
+    aten.index.Tensor: _index,
+    aten.index_put.default: _index_put,
+    aten.index_put_.default: _index_put,
+    aten._index_put_impl_.default: _index_put,
+    **{operator: _scatter for operator in (
+        aten.scatter.src, aten.scatter.value, aten.scatter_add.default, aten.index_add.default)},
+    aten.scatter_reduce.two: _scatter_reduce,
+    aten.roll.default: _roll,
+}
