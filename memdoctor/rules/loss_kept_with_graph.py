@@ -80,10 +80,10 @@ def _advice(source: Source, flow: Flow, keep: Keep) -> Advice:
     """Safe where what is kept is certainly a tensor: `.detach()` of a dictionary of losses would raise."""
     is_tensor = keep.is_sum or keep.item in flow.operands
     is_plain = isinstance(keep.added, ast.Name) and keep.path.isidentifier()
-    place = keep.added if isinstance(keep.added, (ast.Name, ast.Attribute, ast.Subscript)) else None
-    name = shown(place) if place is not None else ""
+    name = shown(keep.added) if isinstance(keep.added, (ast.Name, ast.Attribute, ast.Subscript)) else ""
     text = f"Keep `{name}.detach()`, or `{name}.item()` if it goes to the host anyway."
-    edits = (after(source, place, ".detach()"),) if place is not None else ()
+    needs_no_parentheses = (ast.Name, ast.Attribute, ast.Subscript, ast.Call)
+    edits = (after(source, keep.added, ".detach()"),) if isinstance(keep.added, needs_no_parentheses) else ()
     return Advice(text, Applicability.SAFE if is_plain and is_tensor else Applicability.UNSAFE, edits)
 
 

@@ -71,6 +71,7 @@ class TestEachFix:
             pytest.param("total += loss", "total += loss.detach()", id="a sum"),
             pytest.param("total += loss  # why", "total += loss.detach()  # why", id="a comment stays"),
             pytest.param("total = total + loss", "total = total + loss.detach()", id="a sum written out"),
+            pytest.param("total += criterion(model(x), y)", "total += criterion(model(x), y).detach()", id="a call"),
             pytest.param("kept.append(loss)", "kept.append(loss.detach())", id="a list"),
             pytest.param("x = 'é'; total += loss", "x = 'é'; total += loss.detach()", id="behind a wide character"),
             pytest.param("total += (\n    loss\n    )", "total += (\n    loss.detach()\n    )", id="in parentheses"),
