@@ -12,7 +12,7 @@ from memdoctor.analysis.breakdown import break_down, known_roles
 from memdoctor.analysis.refusals import crash_of
 from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.findings import Skipped
-from memdoctor.sensing.births import Births
+from memdoctor.sensing.births import Births, Refusal
 from memdoctor.sensing.models import Models
 from memdoctor.sensing.sites import Sites, raised_at
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
@@ -59,16 +59,26 @@ class Attribution:
 
     def crash(self, error: BaseException) -> Crash:
         """What is known of the error that ended the run: seen as it happened, else read from its text."""
-        refusal = self._births.refusal if self._births is not None else None
-        if refusal is not None and refusal.message == str(error):
+        refusal = self._refusal_of(error)
+        if refusal is not None:
             return replace(refusal.crash, breakdown=break_down(refusal.holdings, refusal.crash.allocated_bytes))
         crash = replace(crash_of(str(error)), call=raised_at(error))
         return replace(crash, breakdown=self._known(crash.allocated_bytes) if crash.allocated_bytes else None)
+
+    def survived_refusals(self, error: BaseException | None) -> int:
+        """How often the card was full without ending the run."""
+        if self._births is None:
+            return 0
+        return self._births.refusals - (error is not None and self._refusal_of(error) is not None)
 
     def remarks(self) -> tuple[Skipped, ...]:
         """What was missed by a fault of memdoctor's own."""
         failure = self._births.failure if self._births is not None else None
         return (Skipped("where some bytes were allocated", f"memdoctor failed: {failure!r}"),) if failure else ()
+
+    def _refusal_of(self, error: BaseException) -> Refusal | None:
+        refusal = self._births.refusal if self._births is not None else None
+        return refusal if refusal is not None and refusal.message == str(error) else None
 
     def _update(self, peak_bytes: int, worthy_rise: float) -> None:
         highest_bytes = self._births.peak_bytes if self._births is not None else peak_bytes

@@ -129,7 +129,7 @@ class Session:
         outcome = _outcome(error)
         message = f"{type(error).__name__}: {error}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
         peaks = self._watched.peaks if self._watched is not None else (0, 0)
-        return RunEnd(outcome, message, *peaks)
+        return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error))
 
 
 class _Watched:

@@ -155,13 +155,20 @@ def test_a_limit_of_the_programs_own_is_named(tmp_path: Path) -> None:
     assert "This process may have 1.0 GiB of the card" in report.cause.explanation
 
 
-def test_an_error_that_the_program_survives_is_no_crash(tmp_path: Path) -> None:
+def test_an_error_that_the_program_survives_is_no_crash_and_is_counted(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(NETWORK + textwrap.dedent("""
-        try:
-            torch.empty(2**40, device="cuda")
-        except torch.OutOfMemoryError:
-            train(Net().cuda(), [100] * 3)
+        for size in (2**40, 2**39, 2**10):
+            try:
+                torch.empty(size, device="cuda")
+            except torch.OutOfMemoryError:
+                pass
     """))
     report = run(str(script), [], module=False, card="1GiB", output=None).report
     assert report.crash is None and report.cause is None
+    assert report.end.survived_refusals == 2
+    assert "survived    2 times the card was full" in run_text(report)
+
+
+def test_the_refusal_that_ends_a_run_was_not_survived(tmp_path: Path) -> None:
+    assert report_of(tmp_path, CAPACITY, "1300MiB").end.survived_refusals == 0

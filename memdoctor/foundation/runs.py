@@ -40,6 +40,8 @@ class RunEnd:
     peak_allocated_bytes: int = 0
     """The most that was seen at any reading, the last one included; that of a run without iterations."""
     peak_reserved_bytes: int = 0
+    survived_refusals: int = 0
+    """How often a virtual card was full and the program caught the error, as a search for a batch size does."""
 
 
 @dataclass(frozen=True)

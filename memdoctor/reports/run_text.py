@@ -87,6 +87,8 @@ def _summary(report: RunReport) -> Iterator[str]:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)
     yield f"  iterations  {len(report.timeline.readings)}"
+    if report.end.survived_refusals:
+        yield f"  survived    {report.end.survived_refusals} times the card was full, and the program went on"
     if report.end.outcome != FINISHED:
         yield from _wrapped(f"{report.end.outcome}  {report.end.message}".rstrip(), "  ended       ")
     for skipped in report.skipped:
