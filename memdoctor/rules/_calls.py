@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memdoctor.rules import _summaries
 from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Backward, Forward, LocalCall
-from memdoctor.rules._names import last_name, path_of, root_of, targets_of
+from memdoctor.rules._names import last_name, path_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
     CARRYING_BUILTINS,
@@ -219,9 +219,5 @@ def _forget_attributes(here: Expressions, node: ast.Call, callee: Scope) -> None
     if not isinstance(node.func, ast.Attribute):
         return
     receiver = path_of(node.func.value)
-    for part in callee.own_nodes() if receiver is not None else ():
-        for target in part.targets if isinstance(part, ast.Assign) else ():
-            for place in targets_of(target):
-                path = path_of(place)
-                if path is not None and root_of(path) == "self" and path != "self":
-                    here.store(f"{receiver}{path[len('self'):]}", here.opaque())
+    for path in callee.own_attributes if receiver is not None else ():
+        here.store(f"{receiver}{path[len('self'):]}", here.opaque())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memdoctor.rules import _calls
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop, is_over_data
-from memdoctor.rules._names import is_inside, key_of, last_name, path_of, root_of
+from memdoctor.rules._names import holders_of, key_of, last_name, path_of, root_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import CUTTING_ATTRIBUTES, is_loss_like, is_tensor_like
 from memdoctor.rules._values import ARRAY, CONSTANT, Kind, Role, Value, cut, history, join, mix
@@ -26,6 +26,8 @@ class Expressions:
         self.scope = scope
         self.flow = flow
         self.table: dict[str, Value] = {}
+        self._roots_with_parts: set[str] = set()
+        """Names whose items or attributes were ever stored: others need no search."""
         self.loops: tuple[Loop, ...] = ()
         self.grad_off = False
         self.mode: bool | None = None
@@ -71,20 +73,27 @@ class Expressions:
     def stored(self, path: str) -> Value:
         """What a path was last set to, without what was put into it since."""
         if path not in self.table:
-            holder = max((name for name in self.table if is_inside(path, name)), key=len, default=None)
+            holder = next((name for name in holders_of(path) if name in self.table), None)
             known = holder is not None and self.table[holder].kind is not Kind.OUTSIDE
-            self.table[path] = self.derived(self.table[holder]) if known and holder else Value(Kind.OUTSIDE, name=path)
+            self._put(path, self.derived(self.table[holder]) if known and holder else Value(Kind.OUTSIDE, name=path))
         return self.table[path]
 
     def store(self, path: str, value: Value) -> None:
         """Put a value at a path; what was inside the old one is forgotten, elements of a literal get their own."""
         for name in self._inside(path):
             del self.table[name]
-        self.table[path] = value
+        self._put(path, value)
         for key, part in value.parts.items():
             self.store(f"{path}[{key}]", part)
 
+    def _put(self, path: str, value: Value) -> None:
+        self.table[path] = value
+        if not path.isidentifier():
+            self._roots_with_parts.add(root_of(path))
+
     def _inside(self, path: str) -> list[str]:
+        if root_of(path) not in self._roots_with_parts:
+            return []
         beginnings = (f"{path}.", f"{path}[")
         return [name for name in self.table if name.startswith(beginnings)]
 
@@ -120,9 +129,9 @@ class Expressions:
             return base
         value = Value(Kind.KEEP, [base, item], self.loops)
         self.flow.keeps.append(Keep(node, path, added, item, value, self.loops, is_sum))
-        self.table[path] = value
+        self._put(path, value)
         if not is_sum:
-            self.table[f"{path}[-1]"] = item
+            self._put(f"{path}[-1]", item)
         return value
 
     def _is_in_array(self, path: str) -> bool:

@@ -10,7 +10,6 @@ from memdoctor.rules._callers import callers_only_read
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop
 from memdoctor.rules._names import identifiers, path_of, root_of, words
-from memdoctor.rules._scopes import Scope
 from memdoctor.rules._source import Source
 from memdoctor.rules._summaries import role_of
 from memdoctor.rules._values import Kind, Role, State, Value, ancestors
@@ -36,16 +35,6 @@ def is_over_held_out_data(loop: Loop) -> bool:
     return loop.over_data and any(_HELD_OUT_WORDS.fullmatch(word) for name in names for word in words(name))
 
 
-def others_decide(scope: Scope) -> bool:
-    """The caller of a module's method, or a framework, decides about gradients and about what is kept."""
-    inner: Scope | None = scope
-    while inner is not None:
-        if inner.owner is not None and (inner.owner.is_module or inner.owner.is_framework):
-            return True
-        inner = inner.parent
-    return False
-
-
 def carries_loss(flow: Flow, keep: Keep) -> bool:
     """A sum of anything with a graph, or a loss with its graph in a container."""
     return flow.state(keep.item) is State.YES and (keep.is_sum or role_of(flow, [keep.item]) is Role.LOSS)
@@ -58,7 +47,7 @@ def carries_output(flow: Flow, keep: Keep) -> bool:
 
 def is_kept_by_step(source: Source, flow: Flow, keep: Keep) -> bool:
     """A function that trains one step adds what it has backwarded to what was there before the call."""
-    if keep.loops or others_decide(flow.scope) or not flow.begins_outside(keep):
+    if keep.loops or flow.scope.others_decide or not flow.begins_outside(keep):
         return False
     if not is_freed(flow, keep.item) or keep.value in flow.backwarded:
         return False
@@ -108,7 +97,7 @@ def needs_summary(item: Value) -> bool:
 
 def kept_outputs(source: Source, flow: Flow) -> Iterator[Keep]:
     """Outputs that a loop collects with their graph, in training or in an evaluation with gradients on."""
-    if others_decide(flow.scope):
+    if flow.scope.others_decide:
         return
     for keep in flow.keeps:
         if carries_output(flow, keep) and any(has_fresh_forward(keep.item, loop) for loop in growing_loops(flow, keep)):

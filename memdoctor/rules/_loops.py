@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from memdoctor.rules._names import identifiers, last_name
+from memdoctor.rules._names import identifiers, last_name, nodes_in
 
 _DATA_WORDS = re.compile(
     r"\w*(loader|dataset|batches|minibatch|epoch|iterator|dataiter|dset)\w*|\w*_iters?|\w*_dl|data|dl|batch|episodes"
@@ -53,7 +53,7 @@ def _is_cut_into_batches(iterable: ast.AST) -> bool:
 
 
 def _trains(node: ast.AST) -> bool:
-    return any(isinstance(part, ast.Call) and is_training_call(part) for part in ast.walk(node))
+    return any(isinstance(part, ast.Call) and is_training_call(part) for part in nodes_in(node))
 
 
 def is_training_call(call: ast.Call) -> bool:

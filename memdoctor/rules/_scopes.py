@@ -6,8 +6,9 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from memdoctor.rules._names import last_name, parts_of
+from memdoctor.rules._names import last_name, parts_of, path_of, targets_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -72,6 +73,23 @@ class Scope:
                 return scope.functions[name]
             scope = scope.parent
         return None
+
+    @property
+    def others_decide(self) -> bool:
+        """The caller of a module's method, or a framework, decides about gradients and about what is kept."""
+        inner: Scope | None = self
+        while inner is not None:
+            if inner.owner is not None and (inner.owner.is_module or inner.owner.is_framework):
+                return True
+            inner = inner.parent
+        return False
+
+    @cached_property
+    def own_attributes(self) -> set[str]:
+        """What it assigns on its object, as paths from `self`."""
+        assigned = (target for node in self.own_nodes() if isinstance(node, ast.Assign) for target in node.targets)
+        paths = {path_of(place) or "" for target in assigned for place in targets_of(target)}
+        return {path for path in paths if path.startswith(("self.", "self["))}
 
     def own_nodes(self) -> Iterator[ast.AST]:
         """Every node of the body, without those of functions and classes inside."""

@@ -28,6 +28,7 @@ from memdoctor.rules._torch_names import (
     is_criterion,
 )
 
+_LEAVES = frozenset({ast.Name, ast.Constant})
 _TEST_PATH = re.compile(r"(^|/)((tests|unit_?tests|testing|test_utils)/|test/(.*/)?(test_\w+|\w+_test)\.py$)")
 
 
@@ -59,12 +60,9 @@ class Source:
         self._find_instances()
 
     def _index(self, imports: list[ast.Import | ast.ImportFrom]) -> None:
-        waiting: list[tuple[ast.AST, ast.AST, Scope, Class | None]] = [
-            (child, self.tree, self.module, None) for child in parts_of(self.tree)
-        ]
+        waiting: list[tuple[ast.AST, Scope, Class | None]] = [(self.tree, self.module, None)]
         while waiting:
-            node, parent, inside, holder = waiting.pop()
-            self.parents[node] = parent
+            node, inside, holder = waiting.pop()
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 inside, holder = self._add_function(node, inside, holder), None
             elif isinstance(node, ast.ClassDef):
@@ -75,7 +73,10 @@ class Source:
                 self._add_call(node, inside)
             elif isinstance(node, ast.Try):
                 self.tries.append(node)
-            waiting.extend((child, node, inside, holder) for child in parts_of(node))
+            for part in parts_of(node):
+                self.parents[part] = node
+                if type(part) not in _LEAVES:
+                    waiting.append((part, inside, holder))
 
     def _add_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: Scope, owner: Class | None) -> Scope:
         scope = Scope(node, owner, parent)
@@ -130,7 +131,7 @@ class Source:
     @property
     def is_mixed(self) -> bool:
         """Another framework is imported beside it: a name like `model` then says nothing."""
-        return bool(self.imports.packages() & FOREIGN_FRAMEWORKS)
+        return bool(self.imports.packages & FOREIGN_FRAMEWORKS)
 
     def is_model(self, callee: ast.AST) -> bool:
         """True if calling this is a forward: by what else is done to it in the file, by its class, or by its name."""
@@ -189,9 +190,19 @@ class Source:
             self._flows[scope] = _statements.walk(self, scope)
         return self._flows[scope]
 
+    @cached_property
+    def _has_graphs(self) -> bool:
+        """Something in the file differentiates, or runs a model and decides what becomes of the result."""
+        if self.calls.keys() & {"backward", "manual_backward", "grad"}:
+            return True
+        if any(found.is_module for found in self._instances.values()):
+            return True
+        calls = (call for found in self.calls.values() for call, scope in found if not scope.others_decide)
+        return any(self.is_model(call.func) for call in calls)
+
     def flows(self) -> Iterator[Flow]:
-        """The flow of every scope of the file."""
-        for scope in self.scopes:
+        """The flow of every scope of the file; none where no graph can come from, to save the time."""
+        for scope in self.scopes if self._has_graphs else ():
             flow = self.flow(scope)
             if flow is not None:
                 yield flow

@@ -10,7 +10,7 @@ from memdoctor.rules._expressions import Expressions
 from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._loops import loop_of
-from memdoctor.rules._names import last_name, path_of, targets_of
+from memdoctor.rules._names import last_name, nodes_in, path_of, targets_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._values import Kind, Value, join
 
@@ -217,7 +217,7 @@ def _terms(node: ast.AST) -> list[ast.AST]:
 
 def _changed_paths(loop: ast.AST) -> set[str]:
     paths: set[str] = set()
-    for node in ast.walk(loop):
+    for node in nodes_in(loop):
         for target in _targets(node):
             paths |= {path_of(place) or "" for place in targets_of(target)}
     return paths - {""}

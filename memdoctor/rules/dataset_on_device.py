@@ -40,7 +40,7 @@ _GRAPH_PACKAGES = frozenset({"dgl", "torch_geometric", "torch_sparse"})
 
 def check(source: Source) -> Iterator[Finding]:
     """Report assignments outside loops that make a tensor of a split and move it."""
-    if source.is_test or source.imports.packages() & _GRAPH_PACKAGES:
+    if source.is_test or source.imports.packages & _GRAPH_PACKAGES:
         return
     for call, scope in [*source.calls.get("to", []), *source.calls.get("cuda", [])]:
         name = _split_name(source, call)

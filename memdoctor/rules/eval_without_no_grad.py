@@ -38,7 +38,7 @@ from memdoctor.rules._callers import callers_only_read, calls_of
 from memdoctor.rules._edits import decorated
 from memdoctor.rules._grad_mode import is_switched_by_statement, volatile_uses
 from memdoctor.rules._graph_flow import Flow, Forward
-from memdoctor.rules._keeping import is_evaluation, is_over_held_out_data, kept_outputs, others_decide
+from memdoctor.rules._keeping import is_evaluation, is_over_held_out_data, kept_outputs
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._scopes import Scope
@@ -61,7 +61,7 @@ def check(source: Source) -> Iterator[Finding]:
 
 def _is_elsewhere_decided(source: Source, flow: Flow) -> bool:
     """By the caller, by hand, or it is a finding of MD102 already, whose message says both."""
-    return others_decide(flow.scope) or _wants_gradients(flow.scope) or any(kept_outputs(source, flow))
+    return flow.scope.others_decide or _wants_gradients(flow.scope) or any(kept_outputs(source, flow))
 
 
 def _wants_gradients(scope: Scope) -> bool:

@@ -42,7 +42,7 @@ _MODULE_USES = frozenset({"cuda", "eval", "to", "train", "parameters", "half"})
 
 def check(source: Source) -> Iterator[Finding]:
     """Report loads without a device whose result becomes the state of a model or optimizer, or a module."""
-    if source.is_test or _TPU_PACKAGE in source.imports.packages():
+    if source.is_test or _TPU_PACKAGE in source.imports.packages:
         return
     for call, scope in source.calls.get("load", []):
         if source.imports.resolve(call.func) == "torch.load" and not _says_where(call) and not _is_data(source, call):

@@ -26,7 +26,6 @@ from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._graph_flow import Flow, Keep
-from memdoctor.rules._keeping import others_decide
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
@@ -36,7 +35,7 @@ from memdoctor.rules._values import ON_DEVICE
 def check(source: Source) -> Iterator[Finding]:
     """Report containers that grow over the data by an output just as the model returned it, or detached."""
     for flow in source.flows() if not source.is_test else ():
-        for keep in flow.keeps if not others_decide(flow.scope) else ():
+        for keep in flow.keeps if not flow.scope.others_decide else ():
             if keep.item.name == ON_DEVICE and not keep.is_sum and _grows(flow, keep):
                 yield RULE.finding(
                     source, keep.node,
