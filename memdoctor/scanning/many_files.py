@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import signal
 from collections.abc import Iterator, Sequence
 
 from memdoctor.foundation.errors import MemdoctorError
@@ -33,9 +34,13 @@ def scan_files(asked: Sequence[Asked], processes: int) -> Iterator[Report]:
         return
     futures = importlib.import_module("concurrent.futures")
     multiprocessing = importlib.import_module("multiprocessing")
-    context = multiprocessing.get_context("fork")
+    options = {
+        "mp_context": multiprocessing.get_context("fork"),
+        "initializer": signal.signal,  # an interrupt of the user is for the first process, which ends the others
+        "initargs": (signal.SIGINT, signal.SIG_IGN),
+    }
     try:
-        with futures.ProcessPoolExecutor(min(processes, len(batches)), context) as pool:
+        with futures.ProcessPoolExecutor(min(processes, len(batches)), **options) as pool:
             for reports in pool.map(_scan_batch, batches):
                 yield from reports
     except futures.process.BrokenProcessPool as error:
