@@ -1,10 +1,12 @@
 """The largest batch size that fits: found before training by `find_batch_size`, or met while training by the decorator.
 
-The search is `analysis/batch_search.py`; each of its questions is answered by a trial in a fresh process.
+The search is `analysis/batch_search.py`, led by `batch_forecast.py`; each of its questions is answered by a trial in a
+fresh process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import os
@@ -15,12 +17,16 @@ from typing import Any, Protocol, TypeVar, overload
 from memdoctor import user_function
 from memdoctor.analysis.batch_search import BatchSearch
 from memdoctor.analysis.messages import is_out_of_memory
+from memdoctor.batch_forecast import Forecast
 from memdoctor.batch_trial import IN_TRIAL, Outcome, Request, run_trial
 from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, Trial
 from memdoctor.foundation.errors import BadInput
 from memdoctor.virtual.cards import find_card
 
 TIME_LIMIT_SECONDS = 600.0
+
+_FIRST_RUNG = 2
+"""The first size is two multiples, because a batch of one sample may broadcast where others do not."""
 
 _Result = TypeVar("_Result")
 
@@ -57,20 +63,39 @@ def find_batch_size(
     trials: list[Trial] = []
 
     def tried(size: int) -> Outcome:
-        outcome = run_trial(Request(function, size, card), time_limit_seconds=time_limit_seconds)
+        outcome = _recorded(Request(function, size, card), time_limit_seconds)
         if outcome.peak_bytes == 0:
             raise _nothing_on_the_card(function)
         trials.append(Trial(size, outcome.fits, outcome.peak_bytes, outcome.seconds))
         on_trial(trials[-1])
         return outcome
 
-    first = tried(multiple_of)
+    first_size = min(_FIRST_RUNG, max_size // multiple_of) * multiple_of
+    first = tried(first_size)
     search = BatchSearch(first.room_bytes, multiple_of=multiple_of, max_size=max_size)
-    search.tell(multiple_of, first.fits, first.peak_bytes)
-    while (size := search.ask()) is not None:
-        outcome = tried(size)
-        search.tell(size, outcome.fits, outcome.peak_bytes)
-    return _result(search, first, trials)
+    forecast = Forecast(first.room_bytes, multiple_of=multiple_of, max_size=max_size)
+    _tell(search, forecast, first_size, first)
+    while (size := search.ask(forecast.goal)) is not None:
+        _tell(search, forecast, size, tried(size))
+    return _result(search, forecast, first, trials)
+
+
+def _recorded(request: Request, time_limit_seconds: float) -> Outcome:
+    """A trial with what it asked of the allocator; on a real card that comes from the same steps on a virtual one."""
+    outcome = run_trial(request, time_limit_seconds=time_limit_seconds)
+    if request.card is not None or not outcome.fits:
+        return outcome
+    twin = dataclasses.replace(request, card=f"{outcome.room_bytes}B")
+    try:
+        requests = run_trial(twin, time_limit_seconds=time_limit_seconds).requests
+    except BadInput:
+        return outcome
+    return dataclasses.replace(outcome, requests=requests)
+
+
+def _tell(search: BatchSearch, forecast: Forecast, size: int, outcome: Outcome) -> None:
+    search.tell(size, outcome.fits, outcome.peak_bytes)
+    forecast.learn(size, outcome.requests)
 
 
 def _refuse_a_search_within_a_trial() -> None:
@@ -96,7 +121,7 @@ def _nothing_on_the_card(function: user_function.UserFunction) -> BadInput:
     )
 
 
-def _result(search: BatchSearch, first: Outcome, trials: list[Trial]) -> BatchSize:
+def _result(search: BatchSearch, forecast: Forecast, first: Outcome, trials: list[Trial]) -> BatchSize:
     best = next((trial for trial in trials if trial.batch_size == search.largest), None)
     peak_bytes = None if best is None else best.peak_bytes
     return BatchSize(
@@ -104,7 +129,7 @@ def _result(search: BatchSearch, first: Outcome, trials: list[Trial]) -> BatchSi
         card=first.card,
         peak_bytes=peak_bytes,
         margin_bytes=None if peak_bytes is None else first.room_bytes - peak_bytes,
-        predicted=search.predicted,
+        predicted=search.predicted if forecast.first is None else forecast.first,
         trials=tuple(trials),
         skipped=first.skipped,
     )

@@ -50,6 +50,8 @@ class Outcome:
     fits: bool = False
     peak_bytes: int | None = None
     seconds: float = 0.0
+    requests: tuple[int, ...] | None = None
+    """What the steps asked of the virtual card's allocator (`virtual/allocator_requests.py`), if they fitted."""
     skipped: tuple[Skipped, ...] = ()
     refusal: str | None = None
     """Why the function cannot be tried at all, in a sentence for the user."""

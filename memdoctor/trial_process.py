@@ -47,6 +47,8 @@ def _measured(request: Request) -> Outcome:
         card = current_card()
         if card is None:
             raise _no_card(request)
+        if gpu is not None:
+            gpu.record_requests()
         make_step = _make_step(request)
         started = time.perf_counter()
         fits = _fits(make_step, request, card)
@@ -56,6 +58,7 @@ def _measured(request: Request) -> Outcome:
             fits=fits,
             peak_bytes=card.peak_bytes() if fits else None,
             seconds=round(time.perf_counter() - started, 3),
+            requests=gpu.requests if gpu is not None and fits else None,
             skipped=() if gpu is None else (gpu.remark(),),
         )
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 import memdoctor
-from memdoctor.batch_trial import IN_TRIAL, Outcome
+from memdoctor.batch_trial import IN_TRIAL, Outcome, Request
 from memdoctor.foundation.batch_sizes import BatchSize, Trial
 from memdoctor.foundation.errors import BadInput, UnknownCard
 
@@ -32,22 +32,91 @@ def program(folder: Path, text: str) -> str:
 
 
 def test_finds_the_largest_size_and_shows_every_trial(tmp_path: Path) -> None:
-    """2 MiB a sample on 64 MiB: one sample promises 32; 32 fit and 33 do not."""
+    """2 MiB a sample on 64 MiB: two small sizes promise 32; 32 fit and 33 do not."""
     told: list[Trial] = []
     found = memdoctor.find_batch_size(program(tmp_path, ONLY_ONCE_A_PROCESS), card="64MiB", on_trial=told.append)
     assert (found.batch_size, found.card, found.peak_bytes, found.margin_bytes) == (32, "64MiB", 64 * 2**20, 0)
-    assert [(trial.batch_size, trial.fits) for trial in found.trials] == [(1, True), (32, True), (33, False)]
+    assert [(trial.batch_size, trial.fits) for trial in found.trials] == [
+        (2, True), (4, True), (32, True), (33, False)]
     assert found.predicted == 32
     assert tuple(told) == found.trials
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"], "a trial writes nothing beside the program"
 
 
+CACHES_WHAT_IT_CANNOT_USE_AGAIN = """
+import torch
+def make_step(batch_size):
+    def step():
+        torch.cuda.empty_cache()
+        first = torch.empty(batch_size, 2**20, dtype=torch.uint8, device="cuda")
+        del first
+        half = torch.empty(batch_size, 2**19, dtype=torch.uint8, device="cuda")
+        whole = torch.empty(batch_size, 2**20, dtype=torch.uint8, device="cuda")
+    return step
+"""
+
+
+def test_fragmentation_is_foreseen(tmp_path: Path) -> None:
+    """1.5 MiB a sample are allocated and 2 MiB are taken: 512 MiB hold 256, though peaks promise 341."""
+    found = memdoctor.find_batch_size(program(tmp_path, CACHES_WHAT_IT_CANNOT_USE_AGAIN), card="512MiB")
+    assert (found.batch_size, found.predicted) == (256, 256)
+    assert [(trial.batch_size, trial.fits) for trial in found.trials] == [
+        (2, True), (4, True), (256, True), (257, False)]
+
+
+def test_a_step_whose_requests_differ_with_the_size_is_still_solved(tmp_path: Path) -> None:
+    """One tensor a sample: no two recordings are alike, and peaks show the way.
+
+    They promise 32 on 64 MiB, but ten tensors of 2 MiB share a segment of 20 MiB, and three of those fit.
+    """
+    one_by_one = """
+import torch
+def make_step(n):
+    return lambda: [torch.empty(2**21, dtype=torch.uint8, device="cuda") for _ in range(n)]
+"""
+    found = memdoctor.find_batch_size(program(tmp_path, one_by_one), card="64MiB")
+    assert (found.batch_size, found.predicted) == (30, 32)
+
+
+def test_on_a_real_card_a_virtual_one_of_its_room_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real trials say what fits; what they asked of the allocator is known from their twins on the virtual card."""
+    asked: list[tuple[str | None, int]] = []
+
+    def answer(request: Request, time_limit_seconds: float) -> Outcome:
+        asked.append((request.card, request.batch_size))
+        nbytes = request.batch_size * 2**21
+        if request.card is not None:
+            return Outcome(requests=(nbytes,), fits=True)
+        fits = nbytes <= 64 * 2**20
+        return Outcome("H200", 64 * 2**20, fits, nbytes if fits else None)
+
+    monkeypatch.setattr("memdoctor.batch_size.run_trial", answer)
+    found = memdoctor.find_batch_size(program(tmp_path, ""))
+    twin = f"{64 * 2**20}B"
+    assert asked == [(None, 2), (twin, 2), (None, 4), (twin, 4), (None, 32), (twin, 32), (None, 33)]
+    assert (found.batch_size, found.card, len(found.trials)) == (32, "H200", 4)
+
+
+def test_on_a_real_card_a_program_that_the_virtual_one_cannot_run_is_searched_by_peaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Request, time_limit_seconds: float) -> Outcome:
+        if request.card is not None:
+            raise BadInput("no such operator on the virtual card.", "None.")
+        nbytes = request.batch_size * 2**21
+        fits = nbytes <= 64 * 2**20
+        return Outcome("H200", 64 * 2**20, fits, nbytes if fits else None)
+
+    monkeypatch.setattr("memdoctor.batch_size.run_trial", answer)
+    assert memdoctor.find_batch_size(program(tmp_path, "")).batch_size == 32
+
+
 def test_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One trial is enough to know."""
+    """Two multiples are tried first; then one is enough to know."""
     full = Outcome(card="64MiB", room_bytes=64 * 2**20, seconds=0.5)
     monkeypatch.setattr("memdoctor.batch_size.run_trial", lambda request, time_limit_seconds: full)
     found = memdoctor.find_batch_size(program(tmp_path, ""), card="64MiB", multiple_of=40)
-    assert found == BatchSize(0, "64MiB", None, None, None, (Trial(40, False, None, 0.5),))
+    assert found == BatchSize(0, "64MiB", None, None, None, (Trial(80, False, None, 0.5), Trial(40, False, None, 0.5)))
 
 
 def test_a_program_that_leaves_the_card_empty_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +129,7 @@ def test_a_program_that_leaves_the_card_empty_is_told_so(tmp_path: Path, monkeyp
 
 def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     hangs = "import time\ndef make_step(n): time.sleep(1000)"
-    with pytest.raises(BadInput, match=r"did not finish 2 steps of batch size 1 in 0.5 s"):
+    with pytest.raises(BadInput, match=r"did not finish 2 steps of batch size 2 in 0.5 s"):
         memdoctor.find_batch_size(program(tmp_path, hangs), card="64MiB", time_limit_seconds=0.5)
     assert psutil.Process().children(recursive=True) == []
 
@@ -69,7 +138,7 @@ def test_a_trial_that_is_killed_points_to_host_memory(tmp_path: Path) -> None:
     killed = "import os, signal\ndef make_step(n): os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(BadInput) as refused:
         memdoctor.find_batch_size(program(tmp_path, killed), card="64MiB")
-    assert "make_step was killed by SIGKILL at batch size 1." in refused.value.found
+    assert "make_step was killed by SIGKILL at batch size 2." in refused.value.found
     assert "Host memory ran out" in refused.value.next_step
 
 

@@ -1,9 +1,9 @@
 """The search for the largest batch size that fits; it only asks and is told, and runs nothing itself.
 
-Memory grows along a line with the batch almost always, so a few sizes that fit predict the answer and two more trials
-prove it: the answer fits, the next size does not. The second size costs no out-of-memory error: what one sample took,
-fixed cost included, is the most that each further one can take. Where the card is full below what the line promised,
-the line is dropped and the bracket is halved.
+Two trials prove an answer: it fits, the next size does not. A forecast says where to look. Without one, memory grows
+along a line with the batch almost always, so a few sizes that fit promise the answer; the first leap costs no
+out-of-memory error: what one sample took, fixed cost included, is the most that each further one can take. Where the
+card is full below what the line promised, the line is dropped and the bracket is halved.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from memdoctor.foundation.batch_sizes import LARGEST_SIZE
 _LEAP = 16
 """A line is not followed further than this many times the largest size so far: at small sizes the optimizer's own peak
 hides what the batch takes, and promises a size at which even the host may run out of memory making the batch."""
+
+_RETREAT = 16
+"""A forecast that failed is left by one part in so many: likely far enough to fit, and near enough that what the trial
+shows makes the next forecast exact."""
 
 
 class BatchSearch:
@@ -41,11 +45,15 @@ class BatchSearch:
         """What the first line that could be believed promised; None before there was one."""
         return None if self._predicted is None else self._predicted * self._multiple_of
 
-    def ask(self) -> int | None:
-        """The size to try next; the same until it is told, None when nothing is open."""
+    def ask(self, forecast: int | None = None) -> int | None:
+        """The size to try next; the same until it is told, None when nothing is open.
+
+        `forecast` is the best guess at the answer so far, from someone who knows more than the peaks.
+        """
         if self._failing == self._fitting + 1:
             return None
-        return self._next() * self._multiple_of
+        rung = self._next() if forecast is None else self._toward(forecast // self._multiple_of)
+        return rung * self._multiple_of
 
     def tell(self, size: int, fits: bool, peak_bytes: int | None) -> None:
         """How the trial of `size` went, with the peak of its steps in bytes where it fitted."""
@@ -62,6 +70,15 @@ class BatchSearch:
     @property
     def _fitting(self) -> int:
         return max(self._peaks, default=0)
+
+    def _toward(self, goal: int) -> int:
+        """The goal itself while it is open; else away from it, in strides that grow, half way through at most."""
+        if self._fitting < goal < self._failing:
+            return goal
+        middle = (self._fitting + self._failing) // 2
+        if goal <= self._fitting:
+            return min(self._fitting + max(1, self._fitting - goal), middle)
+        return max(self._failing - max(1, goal // _RETREAT, goal - self._failing), middle)
 
     def _next(self) -> int:
         if not self._peaks:

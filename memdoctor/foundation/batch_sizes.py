@@ -38,7 +38,7 @@ class BatchSize:
     margin_bytes: int | None
     """What the card has beyond the peak; less than one more multiple needs. Fragmentation takes its share of it."""
     predicted: int | None
-    """What the line through the first sizes promised, before it was verified; None where there was no line."""
+    """What the first trials promised, before it was verified; None where they promised nothing."""
     trials: tuple[Trial, ...] = ()
     """In the order in which they ran."""
     skipped: tuple[Skipped, ...] = ()

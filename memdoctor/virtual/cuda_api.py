@@ -98,7 +98,7 @@ def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> d
         "mem_get_info": mem_get_info,
         "set_per_process_memory_fraction": lambda fraction, device=None: ledger.limit_to(fraction),
         "get_per_process_memory_fraction": lambda device=None: ledger.fraction,
-        "empty_cache": lambda: ledger.change(CachingAllocator.empty_cache),
+        "empty_cache": lambda: ledger.change(lambda allocator: allocator.empty_cache()),
         "reset_peak_memory_stats": lambda device=None: ledger.change(CachingAllocator.reset_peak),
         "reset_accumulated_memory_stats": lambda device=None: None,
         "_record_memory_history": lambda *args, **kwargs: None,

@@ -20,6 +20,7 @@ from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import shown_path
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
+from memdoctor.virtual.allocator_requests import RecordingAllocator
 from memdoctor.virtual.cards import Card, find_card
 from memdoctor.virtual.answers import ANSWERS
 from memdoctor.virtual.attributes import ATTRIBUTES
@@ -48,6 +49,7 @@ class VirtualGPU:
         self.card = card
         self.total_bytes = total_bytes
         self.context_bytes = context_bytes
+        self._allocator_conf = allocator_conf
         self._ledger = Ledger(
             functools.partial(CachingAllocator, self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
         self._known = KnownContents(self._ledger)
@@ -81,7 +83,7 @@ class VirtualGPU:
     @property
     def live_bytes(self) -> int:
         """Bytes that live storages asked for, without the rounding to blocks."""
-        return sum(record.nbytes for record in self._ledger.storages.values())
+        return sum(record.nbytes for record in list(self._ledger.storages.values()))
 
     @property
     def storages(self) -> Mapping[int, StorageRecord]:
@@ -96,6 +98,18 @@ class VirtualGPU:
     def observe(self, observer: Observer | None) -> None:
         """Tell one observer of every birth, death and refusal from now on; None ends it."""
         self._ledger.observer = observer
+
+    def record_requests(self) -> None:
+        """Write down what is asked of the allocator from now on; before anything is on the card."""
+        self._ledger.allocator = RecordingAllocator(
+            self.capacity_bytes, conf=self._allocator_conf, total_bytes=self.total_bytes)
+
+    @property
+    def requests(self) -> tuple[int, ...] | None:
+        """As `allocator_requests.py` has them; None if not recorded, or not to be said that way."""
+        allocator = self._ledger.settle()
+        recorded = allocator.requests if isinstance(allocator, RecordingAllocator) else None
+        return None if recorded is None else tuple(recorded)
 
     @property
     def value_reads(self) -> tuple[Read, ...]:

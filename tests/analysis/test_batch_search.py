@@ -153,3 +153,50 @@ def test_a_maximum_below_the_multiple_asks_for_nothing() -> None:
 def test_ask_repeats_itself_until_told() -> None:
     finder = BatchSearch(100)
     assert [finder.ask(), finder.ask()] == [1, 1]
+
+
+@dataclass(frozen=True)
+class Led:
+    largest: int
+    tried: list[int]
+
+
+def led(truth: int, forecast: Callable[[list[int]], int], *, max_size: int = 4096) -> Led:
+    """Search where `truth` is the largest that fits, led by a forecast from the sizes that fitted so far."""
+    finder = BatchSearch(10**9, max_size=max_size)
+    finder.tell(2, True, 2)
+    finder.tell(4, True, 4)
+    tried: list[int] = []
+    while (size := finder.ask(forecast([told for told in tried if told <= truth]))) is not None:
+        tried.append(size)
+        finder.tell(size, size <= truth, size if size <= truth else None)
+    return Led(finder.largest, tried)
+
+
+@pytest.mark.parametrize(
+    ("truth", "forecast", "tried"),
+    [
+        pytest.param(100, lambda fitting: 100, [100, 101], id="right: it fits and the next does not"),
+        pytest.param(4096, lambda fitting: 4096, [4096], id="right, and the maximum: nothing to refute"),
+        pytest.param(4, lambda fitting: 4, [5], id="right, and tried already"),
+        pytest.param(3000, lambda fitting: 3000 if 99 in fitting else 98, [98, 99, 3000, 3001], id="too low, right"),
+        pytest.param(100, lambda fitting: 96, [96, 97, 98, 100, 104, 102, 101], id="too low: doubled strides"),
+        pytest.param(99, lambda fitting: 99 if fitting else 100, [100, 94, 99], id="too high by one, then right"),
+        pytest.param(60, lambda fitting: 100, [100, 94, 88, 76, 52, 64, 58, 61, 59, 60], id="too high and stays so"),
+        pytest.param(4, lambda fitting: 2, [6, 5], id="below what fitted: on from there"),
+    ],
+)
+def test_a_forecast_is_tried_first_and_left_when_refuted(
+    truth: int, forecast: Callable[[list[int]], int], tried: list[int]
+) -> None:
+    found = led(truth, forecast)
+    assert found.tried == tried
+    assert found.largest == truth
+
+
+@given(truth=st.integers(4, 4096), forecasts=st.lists(st.integers(0, 5000), min_size=1))
+def test_no_forecast_misleads_the_search(truth: int, forecasts: list[int]) -> None:
+    """Whatever is said, the answer is exact, and no size is tried twice."""
+    found = led(truth, lambda fitting: forecasts[len(fitting) % len(forecasts)])
+    assert found.largest == truth
+    assert len(found.tried) == len(set(found.tried))

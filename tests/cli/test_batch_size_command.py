@@ -51,7 +51,7 @@ def test_an_error_of_the_program_shows_its_traceback_then_a_sentence(folder: Pat
     traceback, _, sentence = run.stderr.partition("memdoctor: ")
     assert traceback.splitlines()[0] == "Traceback (most recent call last):"
     assert traceback.splitlines()[-1] == "ValueError: labels start at 1"
-    assert sentence.startswith("raises.py:make_step failed at batch size 1, not for memory: ValueError: labels start")
+    assert sentence.startswith("raises.py:make_step failed at batch size 2, not for memory: ValueError: labels start")
 
 
 @pytest.mark.parametrize(
