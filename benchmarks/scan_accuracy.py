@@ -152,8 +152,8 @@ def _versions(row: Row, mirror: Path, folder: Path) -> Iterator[Path]:
 def _repair(row: Row, before: Path, after: Path) -> str:
     found, line = _findings([before, after], Confidence.MEDIUM), int(row["line_in_parent"])
     if row["rule"] == "none":
-        codes = {code for where, code in found if where == str(before)}
-        return "false" if any(_is_met(before, code, line, found) for code in codes) else "silent"
+        reported = [where for (path, _), lines in found.items() if path == str(before) for where in lines]
+        return "false" if any(abs(where - line) <= TOLERANCE_LINES for where in reported) else "silent"
     if not _is_met(before, row["rule"], line, found):
         return "missed"
     codes = {row["rule"], ALSO_RIGHT.get(row["rule"], row["rule"])}
