@@ -64,20 +64,6 @@ def test_fragmentation_is_foreseen(tmp_path: Path) -> None:
         (2, True), (4, True), (256, True), (257, False)]
 
 
-def test_a_step_whose_requests_differ_with_the_size_is_still_solved(tmp_path: Path) -> None:
-    """One tensor a sample: no two recordings are alike, and peaks show the way.
-
-    They promise 32 on 64 MiB, but ten tensors of 2 MiB share a segment of 20 MiB, and three of those fit.
-    """
-    one_by_one = """
-import torch
-def make_step(n):
-    return lambda: [torch.empty(2**21, dtype=torch.uint8, device="cuda") for _ in range(n)]
-"""
-    found = memdoctor.find_batch_size(program(tmp_path, one_by_one), card="64MiB")
-    assert (found.batch_size, found.predicted) == (30, 32)
-
-
 def test_on_a_real_card_a_virtual_one_of_its_room_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real trials say what fits; what they asked of the allocator is known from their twins on the virtual card."""
     asked: list[tuple[str | None, int]] = []
