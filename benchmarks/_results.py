@@ -20,7 +20,7 @@ def write(name: str, figures: dict[str, object]) -> Path:
     record = {
         "benchmark": name,
         "date": datetime.date.today().isoformat(),
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform(terse=True)},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "versions": {"python": platform.python_version(), "torch": _version("torch"), "memdoctor": __version__},
         "figures": figures,
     }

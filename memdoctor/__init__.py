@@ -1,4 +1,4 @@
-"""Finds out why a PyTorch program runs out of GPU memory, shows the variable and the line, and proves the fix.
+"""Finds out why a PyTorch program runs out of GPU memory, and shows the variable and the line.
 
 Nothing happens at import: each public name is loaded on first use (PEP 562), so that `scan` never pays for torch.
 """

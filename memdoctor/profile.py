@@ -13,7 +13,9 @@ Counters are read at each iteration; the heap is walked only once growth is esta
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -48,12 +50,14 @@ class Profile:
         self._program = program
         self._session: Session | None = None
         self._report: RunReport | None = None
+        self._outer: Profile | None = None
 
     def __enter__(self) -> Profile:
-        """Raises `BadInput` inside another profile: two would count each other's work."""
+        """Inside another profile it joins that one: a script that profiles itself runs under `memdoctor run`."""
         global _open
         if _open is not None:
-            raise BadInput("A profile is open already.", "Use the open one, or close it first.")
+            self._outer = _open
+            return self
         session = Session(steps=self._steps, output=self._output, program=self._program)
         session.open()
         self._session, self._report, _open = session, None, self
@@ -64,6 +68,9 @@ class Profile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         global _open
+        if self._outer is not None:
+            self._report, self._outer = self._outer.so_far(), None
+            return
         _open = None
         atexit.unregister(self._close_at_exit)
         session, self._session = self._session, None
@@ -77,9 +84,18 @@ class Profile:
 
     def step(self) -> None:
         """End an iteration here; from the first call on, nothing else does."""
+        if self._outer is not None:
+            self._outer.step()
+            return
         if self._session is None:
             raise BadInput("step() was called outside of the profile.", "Call it inside `with memdoctor.profile()`.")
         self._session.step()
+
+    def so_far(self) -> RunReport:
+        """What an open profile has seen until now; a verdict on growth may still change."""
+        if self._session is None:
+            return self.report
+        return self._session.report()
 
     @property
     def report(self) -> RunReport:
@@ -94,15 +110,18 @@ class Profile:
     def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         """Watch each call of the function; inside an open profile it is simply called."""
 
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise BadInput(
+                f"{function.__name__} only begins its work when it is called.",
+                "Write `with memdoctor.profile() as prof:` around the work itself.",
+            )
+
         @functools.wraps(function)
         def watched(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
             if _open is not None:
                 return function(*args, **kwargs)
-            try:
-                with self:
-                    return function(*args, **kwargs)
-            finally:
-                show(self.report)
+            with _shown(self):
+                return function(*args, **kwargs)
 
         return watched
 
@@ -151,17 +170,27 @@ class track(Generic[_Item]):  # noqa: N801  # used like `enumerate`, and named l
             yield from _steps_of(_open, self._loader)
             return
         own = Profile(steps="explicit", output=self._output)
-        try:
-            with own:
-                yield from _steps_of(own, self._loader)
-        finally:
-            show(own.report)
+        with _shown(own):
+            yield from _steps_of(own, self._loader)
 
 
 def _steps_of(prof: Profile, loader: Iterable[_Item]) -> Iterator[_Item]:
-    for item in loader:
-        yield item
+    """No name here holds a batch: the program's own `del batch` must free it."""
+    iterator = iter(loader)
+    while True:
+        try:
+            yield next(iterator)
+        except StopIteration:
+            return
         prof.step()
+
+
+@contextlib.contextmanager
+def _shown(prof: Profile) -> Iterator[None]:
+    """Open the profile, and show its report once it has closed, whatever ended it."""
+    with contextlib.ExitStack() as after, prof:
+        after.callback(lambda: show(prof.report))
+        yield
 
 
 def show(report: RunReport) -> None:

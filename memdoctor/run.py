@@ -10,6 +10,7 @@ import os
 import runpy
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ def run(script: str, arguments: Sequence[str], *, module: bool, card: str, outpu
         prof.__enter__()  # not `with`: what memdoctor raises here is no part of the script's outcome
         try:
             start()
+            _wait_for_threads()
         except BaseException as raised:  # SystemExit and KeyboardInterrupt too: the report comes first
             error = without_our_frames(raised.with_traceback(_from_the_script_on(raised.__traceback__)))
         prof.__exit__(None, error, None)
@@ -78,17 +80,25 @@ def _script_starter(script: str) -> Callable[[], None]:
 
 
 def _module_starter(name: str) -> Callable[[], None]:
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
+    if not _exists(name):
         raise BadInput(f"There is no module named {name!r} here.", "Name a module as `python -m` takes it.")
 
     def start() -> None:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
 
     return start
+
+
+def _exists(name: str) -> bool:
+    """Looking for `package.module` imports the package; what that raises is for the run to show."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError as error:
+        return error.name is not None and not name.startswith(error.name)
+    except ValueError:
+        return False
+    except Exception:
+        return True
 
 
 def _main_module(path: str) -> ModuleType:
@@ -110,6 +120,13 @@ def _as_main(script: str, arguments: Sequence[str], *, first_path: str) -> Itera
         yield
     finally:
         sys.argv[:], sys.path[:] = argv, path
+
+
+def _wait_for_threads() -> None:
+    """As the interpreter does at its end; what they do belongs to the run."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
 
 
 def _folder(script: str) -> str:

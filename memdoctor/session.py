@@ -7,19 +7,20 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from memdoctor.analysis.diagnosis import conclude, diagnose
-from memdoctor.analysis.messages import is_out_of_memory
+from memdoctor.analysis.messages import is_out_of_memory, text_of
 from memdoctor.attribution import Attribution
 from memdoctor.foundation.findings import Confidence, Skipped
 from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, MemoryReading
 from memdoctor.foundation.recording import Recording
-from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED
+from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, REST_OF_RUN
 from memdoctor.foundation.runs import RunEnd, RunHeader, RunReport, Verdict
 from memdoctor.report import source_of
-from memdoctor.sensing.allocator import Allocator, Counters, HostAllocator, RunningMaximum, cuda_in_use
+from memdoctor.sensing.allocator import NO_COUNTERS, Allocator, Counters, HostAllocator, RunningMaximum, cuda_in_use
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
@@ -41,17 +42,19 @@ class Session:
         self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._clock = time.perf_counter()
         self._recording = Recording(output)
-        self._recorder = Recorder(self._on_iteration, steps=steps)
+        self._recorder = Recorder(self._on_iteration, on_failure=self._fail, steps=steps)
         self._attribution = Attribution(self._recorder.models)
         self._watched: _Watched | None = None
-        self._before = _device_in_use()[0].counters()
+        self._before = NO_COUNTERS
         self._step = 0
         self._broken = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_inside = False
         self._pid = os.getpid()
 
     def open(self) -> None:
         """Install the hooks."""
+        self._guarded(self._read_before)
         self._recorder.__enter__()
         self._attribution.open()
 
@@ -59,10 +62,18 @@ class Session:
         """The user's own word that an iteration has ended."""
         self._recorder.step()
 
+    def report(self) -> RunReport:
+        """What is known so far; the run goes on."""
+        if self._watched is None:
+            self._begin()
+        return replace(diagnose(self._recording.run(), source_of), end=RunEnd(FINISHED))
+
     def close(self, error: BaseException | None) -> RunReport:
         """Remove the hooks, write how it ended and what follows from it, and return the report."""
         self._recorder.__exit__(None, None, None)
         self._attribution.close()
+        if os.getpid() != self._pid:
+            self._recording.leave_file()
         self._guarded(self._finish)
         self._guarded(lambda: self._attribute(error))
         with self._recording as recording:
@@ -74,19 +85,27 @@ class Session:
 
     def _on_iteration(self, unit: str, phase: str) -> None:
         """Runs in the user's thread; a forked child inherits the hooks, but the recording is not its own."""
-        if self._broken or os.getpid() != self._pid or not self._lock.acquire(blocking=False):
+        if self._broken or os.getpid() != self._pid:
             return
-        try:
+        with self._lock:
+            if self._is_inside:  # looking at the heap may run a finalizer of the user's, which may step an optimizer
+                return
+            self._is_inside = True
             self._guarded(lambda: self._iteration(unit, phase))
-        finally:
-            self._lock.release()
+            self._is_inside = False
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
         except Exception as error:  # whatever it is, it is not the user's and must not reach him
-            self._broken = True
-            self._recording.add(Skipped(f"everything after iteration {self._step}", f"memdoctor failed: {error!r}"))
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._broken = True
+        self._recording.add(Skipped(REST_OF_RUN, f"memdoctor failed at iteration {self._step}: {error!r}"))
+
+    def _read_before(self) -> None:
+        self._before = _device_in_use()[0].counters()
 
     def _iteration(self, unit: str, phase: str) -> None:
         watched = self._watched or self._begin()
@@ -127,7 +146,7 @@ class Session:
 
     def _end(self, error: BaseException | None) -> RunEnd:
         outcome = _outcome(error)
-        message = f"{type(error).__name__}: {error}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
+        message = f"{type(error).__name__}: {text_of(error)}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
         peaks = self._watched.peaks if self._watched is not None else (0, 0)
         return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import linecache
+import os
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +128,8 @@ def test_a_failure_of_memdoctor_stays_its_own(monkeypatch: pytest.MonkeyPatch) -
     with memdoctor.profile() as prof:
         assert train(5) == expected
     whys = [skipped.why for skipped in prof.report.skipped]
-    assert whys == ["memdoctor failed: ZeroDivisionError('division by zero')"]
+    assert whys == ["memdoctor failed at iteration 0: ZeroDivisionError('division by zero')"]
+    assert prof.report.growth.explanation.startswith("This run could not be judged")
 
 
 def test_a_verdict_that_fails_is_told_and_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,10 +140,76 @@ def test_a_verdict_that_fails_is_told_and_the_program_goes_on(monkeypatch: pytes
     assert [skipped.what for skipped in prof.report.skipped] == ["the verdict"]
 
 
-def test_a_profile_within_a_profile_is_refused_in_words() -> None:
-    with memdoctor.profile():
-        with pytest.raises(BadInput, match="open already"):
-            memdoctor.profile().__enter__()
+def test_a_profile_within_a_profile_joins_it() -> None:
+    """A script that profiles itself must go on under `memdoctor run`."""
+    with memdoctor.profile() as outer:
+        train(3)
+        with memdoctor.profile() as inner:
+            train(2)
+        train(4)
+    assert len(inner.report.timeline.readings) == 5
+    assert len(outer.report.timeline.readings) == 9
+
+
+def test_several_threads_lose_no_iteration() -> None:
+    def work() -> None:
+        for _ in range(50):
+            prof.step()
+
+    with memdoctor.profile() as prof:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [reading.step for reading in prof.report.timeline.readings] == list(range(200))
+
+
+def test_track_holds_no_batch_that_the_program_has_let_go() -> None:
+    held = []
+    for batch in memdoctor.track(torch.ones(3) for _ in range(3)):
+        reference = weakref.ref(batch)
+        del batch
+        held.append(reference() is not None)
+    assert held == [False] * 3
+
+
+def test_an_error_that_cannot_be_printed_comes_out_unchanged() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise AttributeError("no text")
+
+    error = Mute()
+    prof = memdoctor.profile()
+    with pytest.raises(Mute) as raised, prof:
+        raise error
+    assert raised.value is error and prof.report.end.message == "Mute: "
+
+
+def test_an_output_that_cannot_be_written_is_said_also_by_watch_and_track(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be written"):
+        memdoctor.watch(output=tmp_path)(train)(1)
+    with pytest.raises(BadInput, match="cannot be written"):
+        list(memdoctor.track([1], output=tmp_path))
+
+
+def test_a_coroutine_function_is_refused_in_words() -> None:
+    async def work() -> None: ...
+
+    with pytest.raises(BadInput, match="work only begins its work"):
+        memdoctor.watch(work)
+
+
+def test_a_forked_child_leaves_the_recording_to_its_parent(tmp_path: Path) -> None:
+    with memdoctor.profile(output=tmp_path / "run.mdoc") as prof:
+        train(3)
+        child = os.fork()
+        if child == 0:
+            prof.__exit__(None, None, None)
+            os._exit(0)
+        os.waitpid(child, 0)
+        train(2)
+    assert len(memdoctor.read_run(tmp_path / "run.mdoc").timeline.readings) == 5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from memdoctor.analysis.growth import decide
 from memdoctor.analysis.oom import cause_of
 from memdoctor.analysis.retention import findings
-from memdoctor.foundation.runs import Run, RunReport, Verdict
+from memdoctor.foundation.findings import Confidence
+from memdoctor.foundation.looks import LEAKS, Growth
+from memdoctor.foundation.runs import REST_OF_RUN, SEARCH, Run, RunReport, Verdict
 
 Source = Callable[[str], str | None]
 """The text of a file, or None where it cannot be read."""
@@ -16,6 +18,8 @@ Source = Callable[[str], str | None]
 def conclude(run: Run, source: Source) -> Verdict:
     """Judge a run where its source can be read, so that names and lines travel with the recording."""
     growth = decide(run.timeline, run.looks, capacity_bytes=run.header.device.free_bytes or None, source=source)
+    if growth.verdict not in LEAKS and any(skipped.what in (SEARCH, REST_OF_RUN) for skipped in run.skipped):
+        growth = Growth("none", "This run could not be judged: a part of it was not looked at.", Confidence.LOW)
     return Verdict(growth, findings(run.looks, growth, source))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from memdoctor.analysis.enlarging import Enlarging, enlarging
 from memdoctor.analysis.lasting import Lasting, lasting, survivor_events
 from memdoctor.analysis.put_line import Source, no_source
-from memdoctor.analysis.shells import shells
+from memdoctor.analysis.shells import Shell, shells
 from memdoctor.foundation.findings import Confidence
 from memdoctor.foundation.looks import Growth, Look
 from memdoctor.foundation.readings import Timeline
@@ -31,8 +31,9 @@ def decide(
     lasts, grows = lasting(looks), enlarging(looks, source)
     if lasts or grows:
         return _leak(timeline, looks[-1], lasts, grows, capacity_bytes)
-    if shells(looks):
-        return _host_leak(looks)
+    longer = shells(looks)
+    if longer:
+        return _host_leak(longer)
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
         return _plateau(looks)
     return _no_leak(timeline)
@@ -51,7 +52,7 @@ def _leak(
         confidence=_confidence(lasts, last),
         bytes_per_step=bytes_per_step,
         since_step=since,
-        full_at_step=_full_at_step(timeline, bytes_per_step, capacity_bytes),
+        full_at_step=_full_at_step(timeline, (lasts or grows)[0].look, bytes_per_step, capacity_bytes),
         unexplained_bytes_per_step=_unexplained(last),
         unit=unit,
     )
@@ -63,11 +64,12 @@ def _confidence(lasts: Sequence[Lasting], last: Look) -> Confidence:
     return Confidence.HIGH if last.tick >= _TOO_SHORT else Confidence.MEDIUM
 
 
-def _full_at_step(timeline: Timeline, bytes_per_step: int, capacity_bytes: int | None) -> int | None:
+def _full_at_step(timeline: Timeline, look: Look, bytes_per_step: int, capacity_bytes: int | None) -> int | None:
+    """As an iteration of the whole run, in which those of other units, such as calls in evaluation, count too."""
     if capacity_bytes is None or not bytes_per_step or not timeline.readings:
         return None
-    last = timeline.readings[-1]
-    return last.step + max(0, capacity_bytes - timeline.peak_allocated_bytes) // bytes_per_step
+    ticks_left = max(0, capacity_bytes - timeline.peak_allocated_bytes) / bytes_per_step
+    return timeline.readings[-1].step + int(ticks_left * max(1.0, look.step / max(1, look.tick)))
 
 
 def _unexplained(look: Look) -> int:
@@ -80,13 +82,14 @@ def _unexplained(look: Look) -> int:
     return round(sum(each.block_bytes for each in rest if each.born_tick < ticks[-1]) / (ticks[-1] - ticks[0]))
 
 
-def _host_leak(looks: Sequence[Look]) -> Growth:
-    nodes = sum(shell.nodes_per_tick for shell in shells(looks))
+def _host_leak(longer: Sequence[Shell]) -> Growth:
+    unit = max(longer, key=lambda shell: shell.nodes_per_tick).look.unit
+    nodes = sum(shell.nodes_per_tick for shell in longer if shell.look.unit == unit)
     return Growth(
         verdict="host-leak",
-        explanation=f"Device memory is constant; {nodes} graph nodes more stay on the host at each {looks[-1].unit}.",
+        explanation=f"Device memory is constant; {nodes} graph nodes more stay on the host at each {unit}.",
         confidence=Confidence.HIGH,
-        unit=looks[-1].unit,
+        unit=unit,
     )
 
 

@@ -30,10 +30,18 @@ _GARBAGE_SIZE = "Tried to allocate more than 1EB memory"
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if the card was full; False for host memory, for sizes that cannot be meant, and for everything else."""
-    text = str(error)
+    text = text_of(error)
     if _GARBAGE_SIZE in text:
         return False
     return _is_torch_type(error) or (isinstance(error, RuntimeError) and _says_full(text))
+
+
+def text_of(error: BaseException | None) -> str:
+    """What the error says, of any class of the user's: `__str__` may raise."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _says_full(text: str) -> bool:

@@ -13,7 +13,7 @@ from memdoctor.analysis.put_line import Source, put_line
 from memdoctor.analysis.shells import Shell, shells
 from memdoctor.foundation.findings import Advice, Confidence, Finding, Severity
 from memdoctor.foundation.locations import Location
-from memdoctor.foundation.looks import Growth, Look, OwnerPath, Piece
+from memdoctor.foundation.looks import LEAKS, Growth, Look, OwnerPath, Piece
 from memdoctor.foundation.readings import Retainer
 from memdoctor.foundation.units import KIB, MIB, format_bytes
 
@@ -27,14 +27,22 @@ def findings(looks: Sequence[Look], growth: Growth, source: Source) -> tuple[Fin
 
     Holders that one statement fills are one finding. Nothing where the verdict is no leak.
     """
-    if growth.verdict not in ("leak", "host-leak"):
+    if growth.verdict not in LEAKS:
         return ()
     empty = [_of_shell(each, source) for each in shells(looks)]
     kept = [*_of_survivors(looks, source), *(_of_enlarging(each, source) for each in enlarging(looks, source))]
-    return (
+    found = (
         *(_with_nodes(finding, empty) for finding in kept),
         *(finding for finding in empty if not any(_is_same(finding, other) for other in kept)),
     )
+    return tuple(replace(finding, excerpt=_excerpt(finding.location, source)) for finding in found)
+
+
+def _excerpt(location: Location | None, source: Source) -> str:
+    """The line as it was when the program ran; empty where it cannot be read."""
+    text = source(location.path) if location is not None else None
+    lines = text.splitlines() if text is not None else []
+    return lines[location.line - 1] if location is not None and location.line <= len(lines) else ""
 
 
 def _of_survivors(looks: Sequence[Look], source: Source) -> Iterator[Finding]:

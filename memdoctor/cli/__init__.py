@@ -19,6 +19,10 @@ COMMANDS = ("scan", "run", "batch-size", "report", "gpus", "rules", "explain")
 """Each is `memdoctor/cli/NAME.py` with a click command called `command`."""
 
 
+class Interrupted(Exception):
+    """The user's program was ended by Ctrl-C; this process has to end as it would have."""
+
+
 class _Commands(click.Group):
     """Imports a command's file when that command is asked for, so that `--help` costs no torch."""
 
@@ -55,6 +59,9 @@ def main() -> None:
         code = error.exit_code
     except BrokenPipeError:
         code = _reader_left()
+    except Interrupted:
+        sys.excepthook = lambda kind, error, trace: None  # the program's traceback has been shown
+        raise KeyboardInterrupt from None
     except Exception:  # a defect of ours; Python's own exit code for it, 1, would say "findings"
         click.echo(f"{traceback.format_exc()}memdoctor: this is a defect of memdoctor, please report it.", err=True)
         code = MemdoctorError.exit_code

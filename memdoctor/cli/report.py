@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
+from memdoctor.foundation.looks import LEAKS
 from memdoctor.report import read_run
 from memdoctor.reports.run_json import run_json
 from memdoctor.reports.run_text import run_text
-
-LEAKS = ("leak", "host-leak")
 
 
 @click.command(name="report", short_help="Show a recorded run again, on any machine.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
 import click
 
+from memdoctor.cli import Interrupted
 from memdoctor.reports.run_json import run_json
 from memdoctor.reports.run_text import run_text
 
@@ -29,8 +28,8 @@ def command(
 ) -> None:
     """Run SCRIPT with its ARGUMENTS as `python SCRIPT ARGUMENTS` would, and say what keeps its memory.
 
-    Without a GPU, tensors that ask for CUDA go to a virtual one. The script's output and exit code stay as they are;
-    the report follows on standard output.
+    Without a GPU, tensors that ask for CUDA go to a virtual one, which computes no values. The exit code is the
+    script's; the report follows its output.
     """
     from memdoctor.run import NO_CARD, choose_card, run  # torch comes with it, and --help must not pay for it
 
@@ -46,11 +45,10 @@ def command(
 
 
 def _leave(error: BaseException | None) -> None:
-    """End as Python ends after the same exception: the same exit code, and after Ctrl-C the same signal."""
+    """End as Python ends after the same exception: with the same exit code, and after Ctrl-C by the same signal."""
     if isinstance(error, SystemExit):
         raise error
     if isinstance(error, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
+        raise Interrupted
     if error is not None:
         sys.exit(1)

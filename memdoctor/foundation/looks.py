@@ -107,6 +107,10 @@ class Look:
     """False if the search stopped at its budget: what it claims is a lower bound."""
 
 
+LEAKS = ("leak", "host-leak")
+"""Verdicts that say that memory is lost with each iteration."""
+
+
 @dataclass(frozen=True)
 class Growth:
     """Whether a run keeps more and more memory."""

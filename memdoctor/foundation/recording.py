@@ -60,11 +60,18 @@ class Recording:
         """The header comes once the device is known, and before any record."""
         self._header = header
         self._write({**dump(header), "columns": _COLUMNS})
+        for record in self._records:
+            self._write(_line(record))
 
     def add(self, record: Record) -> None:
         """Keep the record; it is in the file when this returns."""
         self._records.append(record)
-        self._write(_line(record))
+        if self._header is not None:
+            self._write(_line(record))
+
+    def leave_file(self) -> None:
+        """For a forked child: the file is its parent's."""
+        self._file = None
 
     def run(self) -> Run:
         """Everything so far; needs the header."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
 import textwrap
 from collections.abc import Iterator
 
-from memdoctor.foundation.findings import Finding, Location
+from memdoctor.foundation.findings import Finding
 from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, Retainer
 from memdoctor.foundation.runs import FINISHED, RunReport
@@ -56,18 +55,12 @@ def _full(growth: Growth) -> str:
 def _finding(finding: Finding) -> Iterator[str]:
     yield f"{finding.code}  {finding.name}  {finding.location or 'line unknown'}"
     yield from _wrapped(finding.message, "  ")
-    if finding.location is not None:
-        yield from _source_line(finding.location)
+    if finding.excerpt:
+        yield f"      {finding.excerpt.strip()}"
     if finding.retainer is not None:
         yield from _retainer(finding.retainer)
     if finding.advice is not None:
         yield from _wrapped(f"Fix: {finding.advice.text}", "  ")
-
-
-def _source_line(location: Location) -> Iterator[str]:
-    text = linecache.getline(location.path, location.line).strip()
-    if text:
-        yield f"      {text}"
 
 
 def _retainer(retainer: Retainer) -> Iterator[str]:

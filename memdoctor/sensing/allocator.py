@@ -25,6 +25,10 @@ class Counters:
     """Bytes asked for, without the rounding to blocks."""
 
 
+NO_COUNTERS = Counters(0, 0, 0, 0, 0)
+"""Of a program that has not used a card yet, or never will."""
+
+
 class Allocator(Protocol):
     """What a device answers, whether it is real, virtual or the host."""
 
@@ -47,7 +51,6 @@ class CudaAllocator:
     def __init__(self, index: int) -> None:
         """`index` counts as `torch.cuda` does, among the visible cards."""
         self.index = index
-        self._nvml_index = _nvml_index(index)
 
     def counters(self) -> Counters:
         """One call into PyTorch. Check by hand: `torch.cuda.memory_stats()`."""
@@ -70,7 +73,7 @@ class CudaAllocator:
 
     def utilization_percent(self) -> int | None:
         """As NVML has it, for a few microseconds; None without NVML."""
-        return utilization_percent(self._nvml_index)
+        return utilization_percent(self.index)
 
     def remarks(self) -> tuple[Skipped, ...]:
         """None: they are the card's own."""
@@ -94,7 +97,7 @@ class HostAllocator:
 
     def counters(self) -> Counters:
         """Always zeros."""
-        return Counters(0, 0, 0, 0, 0)
+        return NO_COUNTERS
 
     def reading(self) -> DeviceReading:
         """The host as a device without memory of its own."""
@@ -106,12 +109,6 @@ class HostAllocator:
     def remarks(self) -> tuple[Skipped, ...]:
         """None: zeros need no explanation beside the device's name."""
         return ()
-
-
-def _nvml_index(index: int) -> int:
-    """The number that the driver gives a card, before `CUDA_VISIBLE_DEVICES`; PyTorch keeps the table to itself."""
-    translate = getattr(torch.cuda, "_get_nvml_device_index", None)
-    return index if translate is None else int(translate(index))
 
 
 class RunningMaximum:

@@ -66,7 +66,7 @@ def _nothing(owner: object) -> Iterator[Edge]:
 
 
 def _dict(owner: dict[Any, Any]) -> Iterator[Edge]:
-    for key, value in owner.items():
+    for key, value in dict.items(owner):  # not `owner.items()`, which a subclass may have made its own
         yield key_step(key), value
         if type(key) not in LEAVES:
             yield INSIDE, key
@@ -80,7 +80,8 @@ def key_step(key: object) -> Step:
 
 
 def _sequence(owner: Any) -> Iterator[Edge]:
-    for index, value in enumerate(owner):
+    kind = next(base for base in (list, tuple, deque) if issubclass(type(owner), base))
+    for index, value in enumerate(kind.__iter__(owner)):
         yield ("index", str(index)), value
     if type(owner) not in (list, tuple, deque):
         yield from _instance(owner)
@@ -96,7 +97,8 @@ def _tuple(owner: tuple[Any, ...]) -> Iterator[Edge]:
 
 
 def _set(owner: Any) -> Iterator[Edge]:
-    for value in owner:
+    kind = set if issubclass(type(owner), set) else frozenset
+    for value in kind.__iter__(owner):
         yield ("key", "*"), value
     if type(owner) not in (set, frozenset):
         yield from _instance(owner)

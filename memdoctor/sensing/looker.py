@@ -14,6 +14,7 @@ import torch
 
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.looks import Look
+from memdoctor.foundation.runs import SEARCH
 from memdoctor.sensing.budget import Budget
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.edges import forget_types
@@ -65,7 +66,7 @@ class Looker:
                 self._look(watch, step, unit)
         except Exception as error:  # it runs inside the user's training step, on objects of any kind
             self._failed = True
-            self._skip(Skipped("who holds the memory", f"the search failed at step {step}: {error!r}"))
+            self._skip(Skipped(SEARCH, f"the search failed at step {step}: {error!r}"))
 
     def finish(self, step: int) -> None:
         """The run is over; says what the searches had to leave out."""

@@ -21,8 +21,12 @@ from memdoctor.sensing.frames import local_variables, qualified_name
 from memdoctor.sensing.roots import Root
 from memdoctor.sensing.user_code import class_file, is_user_file
 
-_OWN_REFERENCES = 3
-"""The list of objects, the variable, and the argument of `getrefcount`."""
+
+def _own_references() -> int:
+    """What `_on_a_stack` itself adds to a count: its list, its variable, and before Python 3.14 an argument."""
+    objects = [object()]
+    candidate = objects[0]
+    return sys.getrefcount(candidate)
 
 
 def nameless_roots(seen: Collection[int]) -> list[Root]:
@@ -39,9 +43,10 @@ def _on_a_stack(objects: list[object]) -> Iterator[Root]:
         for held in gc.get_referents(each):
             if id(held) in references:
                 references[id(held)] += 1
+    own_references = _own_references()
     for key in list(candidates):
         candidate = candidates.pop(key)
-        if sys.getrefcount(candidate) - _OWN_REFERENCES > references[key]:
+        if sys.getrefcount(candidate) - own_references > references[key]:
             yield from _roots_in(candidate)
 
 

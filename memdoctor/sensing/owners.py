@@ -6,6 +6,7 @@ for referrers scans the whole heap once per level. Must be called with the user'
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -114,7 +115,8 @@ class OwnerSearch:
     def _expand(self, index: int) -> None:
         value = self._objects[index]
         if is_tensor(value):
-            self._expand_tensor(index, value)
+            with contextlib.suppress(RuntimeError):  # asking a view whose base was changed in place for its graph
+                self._expand_tensor(index, value)
         for step, child in edges(value):
             self._visit(child, index, step)
 

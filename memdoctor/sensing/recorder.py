@@ -7,10 +7,11 @@ the user's frames still on the stack. Nothing else is touched, and a failure in 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -35,8 +36,16 @@ class Recorder:
     end, the optimizer and the modules no longer do.
     """
 
-    def __init__(self, on_iteration: Callable[[str, str], None], *, steps: str = "auto") -> None:
+    def __init__(
+        self,
+        on_iteration: Callable[[str, str], None],
+        *,
+        on_failure: Callable[[Exception], None],
+        steps: str = "auto",
+    ) -> None:
+        """`on_failure` is told what broke in a hook; nothing is counted after that, and the program does not notice."""
         self._on_iteration = on_iteration
+        self._on_failure = on_failure
         self._counts_calls = steps == "auto"
         self._explicit = steps == "explicit"
         self._handles: list[Any] = []
@@ -67,11 +76,12 @@ class Recorder:
         self._on_iteration(EXPLICIT_STEP, _phase(torch.is_grad_enabled()))
 
     def _after_optimizer_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        self._has_optimizer = True
-        self.models.meet_optimizer(optimizer)
-        self._calls_since_step = 0
-        if not self._explicit and self._begins_again(optimizer):
-            self._on_iteration(OPTIMIZER_STEP, "train")
+        with self._guard():
+            self._has_optimizer = True
+            self.models.meet_optimizer(optimizer)
+            self._calls_since_step = 0
+            if not self._explicit and self._begins_again(optimizer):
+                self._on_iteration(OPTIMIZER_STEP, "train")
 
     def _begins_again(self, optimizer: torch.optim.Optimizer) -> bool:
         """True if this optimizer opens a new round: the several optimizers of a GAN make one iteration together."""
@@ -88,12 +98,26 @@ class Recorder:
     def _after_forward(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        self._calls.depth -= 1
-        if self._calls.depth == 0 and self.models.path_of(module) is None:
+        self._calls.depth = max(0, self._calls.depth - 1)  # another pre-hook may have raised before ours
+        if self._calls.depth == 0:
+            with self._guard():
+                self._after_outermost_call(module, has_failed=output is None)
+
+    def _after_outermost_call(self, module: torch.nn.Module, *, has_failed: bool) -> None:
+        """A forward that raised has no output; nor has one that returns None, which is no model's."""
+        if self.models.path_of(module) is None:
             self.models.meet(module)
-        counts = self._counts_calls and not self._explicit and self._calls.depth == 0
-        if counts and next(module.parameters(), None) is not None:
+        counts = self._counts_calls and not self._explicit and not has_failed
+        if counts and any(True for _ in module.parameters()):
             self._after_model_call(module)
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # modules and optimizers are the user's classes, and may do anything
+            self._explicit = True
+            self._on_failure(error)
 
     def _after_model_call(self, module: torch.nn.Module) -> None:
         """Counts calls of modules with parameters only: a criterion is a module too, but no iteration of its own."""

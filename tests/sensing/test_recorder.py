@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -16,8 +16,10 @@ Boundary = tuple[str, str]
 def boundaries(program: Callable[[Recorder], None], steps: str = "auto") -> list[Boundary]:
     """What the recorder reports while the program runs."""
     seen: list[Boundary] = []
-    with Recorder(lambda unit, phase: seen.append((unit, phase)), steps=steps) as recorder:
+    failures: list[Exception] = []
+    with Recorder(lambda *boundary: seen.append(boundary), on_failure=failures.append, steps=steps) as recorder:
         program(recorder)
+    assert failures == []
     return seen
 
 
@@ -112,11 +114,31 @@ def test_a_program_without_an_optimizer_counts_its_model_calls() -> None:
 def test_a_forward_that_raises_leaves_the_depth_right() -> None:
     def program(recorder: Recorder) -> None:
         model = nn.Sequential(nn.Linear(3, 1))
-        with pytest.raises(RuntimeError):
-            model(torch.ones(2, 7))
+        for _ in range(3):
+            with pytest.raises(RuntimeError):
+                model(torch.ones(2, 7))
         model(torch.ones(2, 3))
 
-    assert (MODEL_CALL, "train") in boundaries(program)
+    assert boundaries(program) == [(MODEL_CALL, "train")]
+
+
+def test_a_model_with_parameters_of_its_own_making_breaks_nothing() -> None:
+    class Odd(nn.Linear):
+        def parameters(self, recurse: bool = True) -> list[nn.Parameter]:  # type: ignore[override]  # that is the point
+            return [self.weight]
+
+    assert boundaries(lambda recorder: Odd(3, 1)(torch.ones(2, 3))) == [(MODEL_CALL, "train")]
+
+
+def test_what_breaks_in_a_hook_is_told_and_the_program_goes_on() -> None:
+    class Broken(nn.Linear):
+        def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+            raise ValueError("not now")
+
+    failures: list[Exception] = []
+    with Recorder(lambda *boundary: None, on_failure=failures.append):
+        assert Broken(3, 1)(torch.ones(2, 3)).shape == (2, 1)
+    assert [str(error) for error in failures] == ["not now"]
 
 
 def test_the_users_own_step_wins_for_good() -> None:
@@ -151,7 +173,7 @@ def test_a_compiled_function_runs_and_its_steps_are_seen() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     compiled = torch.compile(lambda x: model(x).sum(), backend="eager", fullgraph=True)
     seen: list[str] = []
-    with Recorder(lambda unit, phase: seen.append(unit)):
+    with Recorder(lambda unit, phase: seen.append(unit), on_failure=lambda error: None):
         for _ in range(3):
             compiled(torch.ones(2, 4)).backward()
             optimizer.step()
