@@ -222,7 +222,7 @@ def _user_line() -> tuple[str, int, bool]:
 
     Runs at each birth on some fifteen frames: one look into a dictionary is all that most of them cost.
     """
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(_OWN_FRAMES)
     moves = False
     while frame is not None:
         code = frame.f_code
@@ -234,6 +234,8 @@ def _user_line() -> tuple[str, int, bool]:
     return "", 0, False
 
 
+_OWN_FRAMES = 6
+"""From here through `Births` and the card's ledger to its dispatch mode there are at least so many."""
 _USERS, _LAYERS, _OTHERS = 1, 2, 3
 _KINDS: dict[str, int] = {}
 
