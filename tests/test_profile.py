@@ -239,6 +239,23 @@ def test_a_leak_on_the_cpu_is_found_without_a_card_and_named(monkeypatch: pytest
     location = report.findings[0].location
     assert location is not None and location.path.endswith("tests/test_profile.py")
     assert "keep.append(" in linecache.getline(location.path, location.line)
+    assert report.findings[0].excerpt.strip().startswith("keep.append(")
+
+
+def test_a_tensor_that_refuses_to_tell_its_graph_hides_no_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view made under no_grad raises when it is asked for its graph once its base has been changed in place."""
+    monkeypatch.setattr("memdoctor.sensing.census._FREE_SECONDS", 1e6)
+    monkeypatch.setattr("memdoctor.sensing.looker._FREE_SECONDS", 1e6)
+    base = torch.zeros(4, requires_grad=True).clone()
+    with torch.no_grad():
+        refuses = base[:2]
+    base.mul_(2)
+    with pytest.raises(RuntimeError):
+        _ = refuses.grad_fn
+    kept: list[torch.Tensor] = []
+    with memdoctor.profile() as prof:
+        train(40, kept)
+    assert [finding.variable for finding in prof.report.findings] == ["kept"]
 
 
 def test_the_public_names_are_functions_whatever_was_imported_first() -> None:

@@ -42,6 +42,13 @@ def test_a_leak_says_when_the_card_is_full() -> None:
     assert growth.full_at_step == 13 + 20
 
 
+def test_the_card_is_full_later_where_iterations_of_another_unit_come_between() -> None:
+    """Each of the 13 optimizer steps was followed by a call in evaluation, which keeps nothing."""
+    looks = [replace(list_look(13, range(2, 12)), step=26)]
+    growth = decide(timeline(*[10_000] * 27), looks, capacity_bytes=20_240)
+    assert growth.full_at_step == 26 + 2 * 20
+
+
 def test_a_ring_buffer_is_a_plateau() -> None:
     looks = [list_look(9, range(2, 8)), list_look(14, range(7, 13), died=range(2, 7))]
     assert decide(timeline(*[512] * 15), looks).verdict == "plateau"
