@@ -60,7 +60,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     except NotImplementedError as error:
         raise NotImplementedError(
             f"memdoctor's virtual GPU cannot run {func}: PyTorch has no meta kernel for it, and memdoctor no rule yet. "
-            "Please report it with this message."
+            "Leave the call out while looking at memory, or report it with this message."
         ) from error
     except RuntimeError as error:
         if "is not on the expected device" in str(error):

@@ -1,4 +1,4 @@
-"""Recurrent layers above autograd: cuDNN's single operator, and the fused LSTM cell.
+"""Recurrent layers above autograd: cuDNN's single operator, and the fused cells.
 
 Elsewhere PyTorch puts them together step by step, and saves every step's gates.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from memdoctor.virtual.recurrent_steps import CELLS, gru_step, run_layers
+
 aten = torch.ops.aten
 _MODES = {"rnn_relu": 0, "rnn_tanh": 1, "lstm": 2, "gru": 3}
 """`cudnnRNNMode_t` of cudnn_adv.h."""
@@ -19,22 +21,21 @@ _DTYPES = (torch.float16, torch.float32, torch.float64, torch.bfloat16)
 def recurrent_kernels() -> dict[str, Callable[..., Any]]:
     """Kernels for `AutogradMeta` by operator."""
     layers = {f"{name}.input": _layer_kernel(name) for name in _MODES}
-    return {**layers, "lstm_cell": _lstm_cell}
+    return {**layers, "gru_cell": _gru_cell, "lstm_cell": _lstm_cell}
 
 
 def _layer_kernel(name: str) -> Callable[..., Any]:
-    operator = getattr(aten, name).input
-
     def layer(
         data: torch.Tensor, hidden: Any, params: list[torch.Tensor], has_biases: bool, num_layers: int,
         dropout: float, train: bool, bidirectional: bool, batch_first: bool,
     ) -> Any:
         with torch._C.DisableTorchFunction():
-            if not uses_cudnn(data):
-                return operator._op_dk(
-                    torch._C.DispatchKey.CompositeImplicitAutograd, data, hidden, params, has_biases, num_layers,
-                    dropout, train, bidirectional, batch_first)
             state = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden, None]
+            if not uses_cudnn(data):
+                given = [part for part in state if part is not None]
+                return run_layers(
+                    CELLS[name], data, given, params, has_biases, num_layers, dropout, train, bidirectional,
+                    batch_first)
             data, state, params, buffer = _cast_or_flat(data, state, params)
             proj_size = state[0].shape[2] if state[1] is not None and state[0].shape != state[1].shape else 0
             hidden_size = (state[0] if state[1] is None else state[1]).shape[2]
@@ -90,3 +91,8 @@ def _lstm_cell(
     with torch._C.DisableTorchFunction():
         gates = torch.matmul(data, w_ih.t()), torch.matmul(hidden[0], w_hh.t())
         return tuple(aten._thnn_fused_lstm_cell(*gates, hidden[1], b_ih, b_hh)[:2])
+
+
+def _gru_cell(*args: torch.Tensor) -> torch.Tensor:
+    with torch._C.DisableTorchFunction():
+        return gru_step(*args)

@@ -10,7 +10,7 @@ from typing import Any
 
 from memdoctor.virtual.operators import (
     attention, batch_norm, convolution, ctc, embedding, foreach, indexing, losses, matmul, normalization, pooling,
-    recurrent, reductions, softmax, sorting, unmodelled,
+    recurrent, reductions, softmax, sorting, sparse, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -30,5 +30,6 @@ OPERATORS: dict[Any, Rule] = {
     **reductions.RULES,
     **softmax.RULES,
     **sorting.RULES,
+    **sparse.RULES,
     **unmodelled.RULES,
 }

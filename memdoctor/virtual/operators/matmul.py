@@ -13,9 +13,17 @@ from memdoctor.virtual.recorder import Recorder, Rule
 aten = torch.ops.aten
 
 
+def _sparse_product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, sparse, dense, ...)`; what cuSPARSE asks for is left out."""
+    sparse, dense = args[1:3]
+    return recorder.new((sparse.shape[0], dense.shape[1]), dense.dtype)
+
+
 def _product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    out = recorder.run(func, args, kwargs)
     matrices = [arg for arg in args if isinstance(arg, torch.Tensor)][-2:]
+    if matrices[0].layout is not torch.strided:
+        return _sparse_product(recorder, func, (None, *matrices), kwargs)
+    out = recorder.run(func, args, kwargs)
     copies = [matrix.nbytes for matrix in matrices if needs_copy(matrix.shape, matrix.stride())]
     with recorder.ledger.scratch(copies):
         hold_workspace(recorder)
@@ -37,6 +45,7 @@ def hold_workspace(recorder: Recorder) -> None:
 
 
 RULES: dict[Any, Rule] = {
+    aten._sparse_addmm.default: _sparse_product,
     **{operator.default: _product for operator in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)},
     **{operator.default: _vector_product for operator in (aten.mv, aten.addmv, aten.dot, aten.vdot)},
 }

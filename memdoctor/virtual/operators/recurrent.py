@@ -1,4 +1,4 @@
-"""cuDNN's recurrent layers and the fused LSTM cell below autograd."""
+"""cuDNN's recurrent layers and the fused cells below autograd."""
 
 from __future__ import annotations
 
@@ -111,9 +111,36 @@ def _fused_cell_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], k
     return grad_gates, grad_cell, grad_bias
 
 
+def _fused_gate_cell(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(input_gates, hidden_gates, hx, ...)`: the workspace has five values per hidden one."""
+    recorder.check(aten.add.Tensor, args[:2], {})
+    hidden = args[2]
+    workspace = recorder.new((hidden.shape[0], _GRU_WORKSPACE * hidden.shape[1]), hidden.dtype)
+    return recorder.new(hidden.shape, hidden.dtype), workspace
+
+
+def _fused_gate_cell_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(grad_hy, workspace, has_bias)`."""
+    grad, workspace, has_bias = args
+    width = workspace.shape[1] // _GRU_WORKSPACE
+    gates = [recorder.new((workspace.shape[0], 3 * width), workspace.dtype) for _ in range(2)]
+    grad_hidden = recorder.new(grad.shape, grad.dtype)
+    biases: list[torch.Tensor | None] = [None, None]
+    for index, gate in enumerate(gates if has_bias else []):
+        bias = recorder.new((3 * width,), workspace.dtype)
+        play_scratch(recorder, gate, {0}, bias)
+        biases[index] = bias
+    return *gates, grad_hidden, *biases
+
+
+_GRU_WORKSPACE = 5
+"""`GRU_WORKSPACE_MULTIPLIER` of aten/src/ATen/native/cuda/RNN.cu."""
+
 RULES: dict[Any, Rule] = {
     aten._cudnn_rnn.default: _forward,
     aten._cudnn_rnn_backward.default: _backward,
+    aten._thnn_fused_gru_cell.default: _fused_gate_cell,
+    aten._thnn_fused_gru_cell_backward.default: _fused_gate_cell_backward,
     aten._thnn_fused_lstm_cell.default: _fused_cell,
     aten._thnn_fused_lstm_cell_backward_impl.default: _fused_cell_backward,
 }

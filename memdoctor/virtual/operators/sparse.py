@@ -1,0 +1,41 @@
+"""Sparse tensors in coordinate format, whose meta kernels forget how many elements there are.
+
+As many distinct indices as there were are kept when equal ones are summed: an upper bound. The scratch of that sum is
+left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.recorder import Recorder, Rule
+
+aten = torch.ops.aten
+
+
+def _copy(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`clone` and `_coalesce`: new indices, new values, both contiguous."""
+    tensor = args[0]
+    if tensor.layout is not torch.sparse_coo:
+        return recorder.run(func, args, kwargs)
+    indices, values = tensor._indices(), tensor._values()
+    return _assembled(
+        tensor, recorder.new(indices.shape, indices.dtype), recorder.new(values.shape, values.dtype),
+        is_coalesced=func is aten._coalesce.default or tensor.is_coalesced())
+
+
+def _assembled(
+    like: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, is_coalesced: bool
+) -> torch.Tensor:
+    out: torch.Tensor = aten._sparse_coo_tensor_with_dims_and_tensors(
+        like.sparse_dim(), like.dense_dim(), like.shape, indices, values, dtype=values.dtype, layout=torch.sparse_coo,
+        device=values.device, is_coalesced=is_coalesced)
+    return out
+
+
+RULES: dict[Any, Rule] = {
+    aten._coalesce.default: _copy,
+    aten.clone.default: _copy,
+}

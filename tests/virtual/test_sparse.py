@@ -1,0 +1,40 @@
+"""Sparse tensors keep their elements on the card: gradients of embeddings, their optimizer, products."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from memdoctor.virtual.gpu import virtual_gpu
+
+
+@pytest.fixture
+def gpu():
+    """The choice about invariants is made, since PyTorch warns of one that is not."""
+    with torch.sparse.check_sparse_tensor_invariants(enable=False), virtual_gpu("a100-40gb") as card:
+        yield card
+
+
+def _sparse_sizes(gpu) -> list[int]:
+    """Indices of 35 choices, and their rows of 16 floats."""
+    return sorted(record.nbytes for record in gpu.storages.values() if record.nbytes in (35 * 8, 35 * 16 * 4))
+
+
+def test_the_gradient_of_a_sparse_embedding_is_as_large_as_the_batch(gpu) -> None:
+    embedding = nn.Embedding(1000, 16, sparse=True).cuda()
+    for _ in range(2):
+        embedding.zero_grad()
+        embedding(torch.randint(0, 1000, (5, 7), device="cuda")).sum().backward()
+    assert embedding.weight.grad.layout is torch.sparse_coo
+    assert _sparse_sizes(gpu) == [35 * 8, 35 * 16 * 4]
+
+
+def test_a_sparse_matrix_times_a_dense_one_is_dense(gpu) -> None:
+    edges = torch.randint(0, 64, (2, 300), device="cuda")
+    graph = torch.sparse_coo_tensor(edges, torch.ones(300, device="cuda"), (64, 64))
+    features = torch.randn(64, 100, device="cuda", requires_grad=True)
+    for product in (torch.sparse.mm(graph, features), graph @ features):
+        product.sum().backward()
+        assert product.layout is torch.strided and product.shape == (64, 100)
+    assert features.grad.shape == features.shape
