@@ -87,7 +87,7 @@ def _recorded(request: Request, time_limit_seconds: float) -> Outcome:
         return outcome
     twin = dataclasses.replace(request, card=f"{outcome.room_bytes}B")
     try:
-        requests = run_trial(twin, time_limit_seconds=time_limit_seconds).requests
+        requests = run_trial(twin, time_limit_seconds=time_limit_seconds, is_quiet=True).requests
     except BadInput:
         return outcome
     return dataclasses.replace(outcome, requests=requests)

@@ -58,14 +58,15 @@ class Outcome:
     next_step: str = ""
 
 
-def run_trial(request: Request, *, time_limit_seconds: float) -> Outcome:
+def run_trial(request: Request, *, time_limit_seconds: float, is_quiet: bool = False) -> Outcome:
     """Run one trial to its end; no process of it is left behind, whatever ends it, Ctrl-C included.
 
+    `is_quiet` drops what it prints, tracebacks too.
     Raises `BadInput` if the function cannot be tried, fails with anything but a full card, or takes too long.
     """
     with tempfile.TemporaryDirectory(prefix="memdoctor-") as folder:
         answer = Path(folder, "outcome.json")
-        with _process(request, answer) as process:
+        with _process(request, answer, is_quiet) as process:
             try:
                 code = process.wait(time_limit_seconds)
             except subprocess.TimeoutExpired:
@@ -79,12 +80,13 @@ def run_trial(request: Request, *, time_limit_seconds: float) -> Outcome:
 
 
 @contextlib.contextmanager
-def _process(request: Request, answer: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(request: Request, answer: Path, is_quiet: bool) -> Iterator[subprocess.Popen[bytes]]:
     """The trial's interpreter, in a session of its own so that its workers can be ended with it."""
     process = subprocess.Popen(
         [sys.executable, "-B", "-m", "memdoctor.trial_process", json.dumps(plain(request)), str(answer)],
         stdin=subprocess.DEVNULL,
-        stdout=2,
+        stdout=subprocess.DEVNULL if is_quiet else 2,
+        stderr=subprocess.DEVNULL if is_quiet else None,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), IN_TRIAL: "1"},
         start_new_session=True,
     )

@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 import memdoctor
-from memdoctor.batch_trial import IN_TRIAL, Outcome, Request
+from memdoctor.batch_trial import IN_TRIAL, Outcome, Request, run_trial
 from memdoctor.foundation.batch_sizes import BatchSize, Trial
 from memdoctor.foundation.errors import BadInput, UnknownCard
+from memdoctor.user_function import UserFunction
 
 ONLY_ONCE_A_PROCESS = """
 import torch
@@ -68,7 +69,8 @@ def test_on_a_real_card_a_virtual_one_of_its_room_is_asked(tmp_path: Path, monke
     """The real trials say what fits; what they asked of the allocator is known from their twins on the virtual card."""
     asked: list[tuple[str | None, int]] = []
 
-    def answer(request: Request, time_limit_seconds: float) -> Outcome:
+    def answer(request: Request, time_limit_seconds: float, is_quiet: bool = False) -> Outcome:
+        assert is_quiet == (request.card is not None), "the user's program speaks once for each trial"
         asked.append((request.card, request.batch_size))
         nbytes = request.batch_size * 2**21
         if request.card is not None:
@@ -86,7 +88,7 @@ def test_on_a_real_card_a_virtual_one_of_its_room_is_asked(tmp_path: Path, monke
 def test_on_a_real_card_a_program_that_the_virtual_one_cannot_run_is_searched_by_peaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(request: Request, time_limit_seconds: float) -> Outcome:
+    def answer(request: Request, time_limit_seconds: float, is_quiet: bool = False) -> Outcome:
         if request.card is not None:
             raise BadInput("no such operator on the virtual card.", "None.")
         nbytes = request.batch_size * 2**21
@@ -95,6 +97,14 @@ def test_on_a_real_card_a_program_that_the_virtual_one_cannot_run_is_searched_by
 
     monkeypatch.setattr("memdoctor.batch_size.run_trial", answer)
     assert memdoctor.find_batch_size(program(tmp_path, "")).batch_size == 32
+
+
+def test_a_quiet_trial_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    raises = "print('speaks')\ndef make_step(n): raise ValueError('shown')"
+    function = UserFunction(program(tmp_path, raises).removesuffix(":make_step"), "make_step", is_module=False)
+    with pytest.raises(BadInput, match="ValueError: shown"):
+        run_trial(Request(function, 1, "64MiB"), time_limit_seconds=100, is_quiet=True)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from memdoctor.virtual.allocator import AllocatorOutOfMemory, Block, CachingAllocator
 
 LONGEST = 500_000
-"""Replayed in half a second; a whole search replays some twenty times."""
+"""Replayed in half a second; a forecast replays some sixteen times."""
 
 
 class RecordingAllocator(CachingAllocator):
