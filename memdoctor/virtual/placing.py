@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from memdoctor.foundation.locations import shown_path
 from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.values import user_frame
 
 Operator = Callable[..., Any]
 
@@ -59,13 +62,19 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     except NotImplementedError as error:
         raise NotImplementedError(
-            f"memdoctor's virtual GPU cannot run {func}: PyTorch has no meta kernel for it, and memdoctor no rule yet. "
+            f"memdoctor's virtual GPU cannot run {func}{_asked_at()}: PyTorch has no meta kernel for it, and memdoctor "
+            "no rule yet. "
             "Leave the call out while looking at memory, or report it with this message."
         ) from error
     except RuntimeError as error:
         if "is not on the expected device" in str(error):
             raise _mixture(func) from None
         raise
+
+
+def _asked_at() -> str:
+    frame = user_frame(sys._getframe(1))
+    return "" if frame is None else f", asked for at {shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def parts(tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -65,12 +65,12 @@ class ReadLog:
         return tuple(self._first_uses)
 
     def note(self, what: str) -> None:
-        frame = _user_frame(sys._getframe(1))
+        frame = user_frame(sys._getframe(1))
         if frame is not None:
             self._first_uses.setdefault(Read(what, frame.f_code.co_filename, frame.f_lineno))
 
 
-def _user_frame(frame: FrameType | None) -> FrameType | None:
+def user_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame that is not memdoctor's, PyTorch's, the standard library's or an installed package's."""
     while frame is not None:
         path = frame.f_code.co_filename
