@@ -76,6 +76,13 @@ def _new_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs:
     return _from_data(mode, torch.tensor, tuple(data), {"dtype": like.dtype, **kwargs, "device": device})
 
 
+def _new(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`tensor.new(indices, values, size)`, by which `SparseAdam` makes sparse tensors; there is none on meta."""
+    if args[0].is_meta and args[0].layout is torch.sparse_coo and len(args) == 4:
+        return torch.sparse_coo_tensor(*args[1:], check_invariants=False)
+    return func(*args, **kwargs)
+
+
 def _type(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`tensor.type()` and `tensor.type("torch.cuda.FloatTensor")`."""
     tensor, *rest = args
@@ -95,6 +102,7 @@ PLACEMENT: dict[Any, Handler] = {
     torch.Tensor.cuda: _cuda,
     torch.Tensor.to: _to,
     torch.Tensor.type: _type,
+    torch.Tensor.new: _new,
     torch.Tensor.new_tensor: _new_tensor,
     torch.tensor: _from_data,
     torch.asarray: _as_tensor,

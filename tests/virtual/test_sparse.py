@@ -30,6 +30,15 @@ def test_the_gradient_of_a_sparse_embedding_is_as_large_as_the_batch(gpu) -> Non
     assert _sparse_sizes(gpu) == [35 * 8, 35 * 16 * 4]
 
 
+def test_its_optimizer_holds_dense_moments(gpu) -> None:
+    embedding = nn.Embedding(1000, 16, sparse=True).cuda()
+    optimizer = torch.optim.SparseAdam(embedding.parameters())
+    embedding(torch.randint(0, 1000, (5, 7), device="cuda")).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    assert [record.nbytes for record in gpu.storages.values()].count(1000 * 16 * 4) == 3
+
+
 def test_a_sparse_matrix_times_a_dense_one_is_dense(gpu) -> None:
     edges = torch.randint(0, 64, (2, 300), device="cuda")
     graph = torch.sparse_coo_tensor(edges, torch.ones(300, device="cuda"), (64, 64))

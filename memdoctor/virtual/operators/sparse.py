@@ -26,6 +26,23 @@ def _copy(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str
         is_coalesced=func is aten._coalesce.default or tensor.is_coalesced())
 
 
+def _masked(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`sparse_mask(dense, mask)`: elements of the dense tensor, at a copy of the mask's indices."""
+    tensor, mask = args[:2]
+    indices, values = mask._indices(), mask._values()
+    return _assembled(
+        mask, recorder.new(indices.shape, indices.dtype), recorder.new(values.shape, tensor.dtype), is_coalesced=True)
+
+
+def _add_in_place(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A sparse tensor is added to a dense one element by element."""
+    tensor, other = args[:2]
+    if tensor.layout is torch.strided and isinstance(other, torch.Tensor) and other.layout is torch.sparse_coo:
+        recorder.known.forget(tensor)
+        return tensor
+    return recorder.run(func, args, kwargs)
+
+
 def _assembled(
     like: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, is_coalesced: bool
 ) -> torch.Tensor:
@@ -37,5 +54,7 @@ def _assembled(
 
 RULES: dict[Any, Rule] = {
     aten._coalesce.default: _copy,
+    aten.add_.Tensor: _add_in_place,
     aten.clone.default: _copy,
+    aten.sparse_mask.default: _masked,
 }
