@@ -1,0 +1,140 @@
+"""How close the virtual card comes to recordings of PyTorch's CUDA build: peaks and end of every step of whole runs.
+
+    python benchmarks/gpu_accuracy.py --oracle FOLDER [--whole]
+
+`FOLDER` holds `traces/train_summary.json` and `real/summary.json`: runs of PyTorch recorded on stub libraries, of the
+scripts in `models` and `real/models`. The second set needs transformers, timm, torchvision and peft. Without
+`--whole`, every seventh run of that set is repeated. The recordings have no CUDA context and no workspace of cuDNN, so
+the virtual card is asked for none. A run's error is that of its worst step; "exact" is equal to the byte in all steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from _recorded_run import RESULT
+from _results import write
+
+CARDS = {"90": "h100-80gb", "89": "rtx4090", "80": "a100-80gb", "75": "t4"}
+CARD_BYTES = 84_929_347_584
+"""Of the recordings that name no other capacity."""
+SAMPLE = 7
+"""One of so many runs of real packages is repeated."""
+SECONDS = 150
+PARALLEL_RUNS = 2
+COUNTERS = {"allocated": "max_allocated", "reserved": "max_reserved", "end": "end_allocated"}
+
+
+class Outcome(NamedTuple):
+    """`errors` are relative, by counter; None where the run failed, for the reason in `failure`."""
+
+    name: str
+    family: str
+    errors: dict[str, float] | None
+    failure: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare the virtual card with recorded runs.")
+    parser.add_argument("--oracle", type=Path, required=True, help="folder with the recorded runs")
+    parser.add_argument("--whole", action="store_true", help="all runs of real packages, not a sample")
+    options = parser.parse_args()
+    figures: dict[str, object] = {
+        "training scripts": compared(options.oracle / "traces/train_summary.json", options.oracle / "models", 1),
+        "real packages": compared(
+            options.oracle / "real/summary.json", options.oracle / "real/models", 1 if options.whole else SAMPLE),
+    }
+    print(write("gpu_accuracy", figures))
+
+
+def compared(summary: Path, models: Path, stride: int) -> dict[str, object]:
+    """Repeat every `stride`-th run of a set, and say how it came out."""
+    recorded = list(json.loads(summary.read_text(encoding="utf-8")).items())[::stride]
+    with ThreadPoolExecutor(PARALLEL_RUNS) as pool:
+        outcomes = []
+        for outcome in pool.map(lambda item: repeated(item[0], item[1], models), recorded):
+            print(f"{outcome.name:34} {outcome.failure or outcome.errors}", flush=True)
+            outcomes.append(outcome)
+    return summarized(outcomes)
+
+
+def repeated(name: str, run: dict[str, Any], models: Path) -> Outcome:
+    """One run in a process of its own, against its recording."""
+    family = run.get("family") or Path(run["script"]).stem
+    command = [sys.executable, str(Path(__file__).with_name("_recorded_run.py")), json.dumps(job(run, models))]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment)
+    except subprocess.TimeoutExpired:
+        return Outcome(name, family, None, f"more than {SECONDS} s")
+    found = [line for line in ran.stdout.splitlines() if line.startswith(RESULT)]
+    if not found:
+        return Outcome(name, family, None, (ran.stderr.strip().splitlines() or ["no output"])[-1][:200])
+    return judged(name, family, json.loads(found[0].removeprefix(RESULT)), run["iters"])
+
+
+def job(run: dict[str, Any], models: Path) -> dict[str, Any]:
+    environment = run.get("env") or {}
+    return {
+        "path": str((models / run["script"]).resolve()),
+        "arguments": run["kw"],
+        "steps": len(run["iters"]),
+        "allocator_conf": run.get("conf") or "",
+        "card": CARDS[str(environment.get("FAKECUDA_CC", "90"))],
+        "capacity_bytes": int(environment.get("FAKECUDA_MEM_BYTES", CARD_BYTES)),
+    }
+
+
+def judged(name: str, family: str, got: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> Outcome:
+    """The card must be full at the same step, or at none."""
+    full = [[bool(step.get("oom")) for step in steps] for steps in (got, wanted)]
+    if full[0] != full[1]:
+        return Outcome(name, family, None, f"out of memory at {full[0]}, recorded {full[1]}")
+    errors = {
+        counter: max(abs(mine[key] - theirs[key]) / max(theirs[key], 1) for mine, theirs in zip(got, wanted))
+        for counter, key in COUNTERS.items()
+    }
+    return Outcome(name, family, errors, "")
+
+
+def summarized(outcomes: list[Outcome]) -> dict[str, object]:
+    errors = [outcome.errors for outcome in outcomes if outcome.errors is not None]
+    return {
+        "runs": len(outcomes),
+        "failed": {outcome.name: outcome.failure for outcome in outcomes if outcome.failure},
+        **{counter: distribution([error[counter] for error in errors]) for counter in COUNTERS},
+        "residuals by family, worst run": by_family(outcomes),
+    }
+
+
+def distribution(errors: list[float]) -> dict[str, object]:
+    """Relative errors; the ninetieth percentile is the run at that rank."""
+    ordered = sorted(errors)
+    return {
+        "exact": sum(not error for error in ordered),
+        "median": round(statistics.median(ordered), 6),
+        "p90": round(ordered[int(0.9 * (len(ordered) - 1))], 6),
+        "max": round(ordered[-1], 6),
+    }
+
+
+def by_family(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
+    """Families in which some run is not exact."""
+    worst: dict[str, dict[str, float]] = collections.defaultdict(lambda: dict.fromkeys(COUNTERS, 0.0))
+    for outcome in outcomes:
+        for counter, error in (outcome.errors or {}).items():
+            worst[outcome.family][counter] = max(worst[outcome.family][counter], round(error, 6))
+    return {family: errors for family, errors in sorted(worst.items()) if any(errors.values())}
+
+
+if __name__ == "__main__":
+    main()
