@@ -105,7 +105,7 @@ class Profile:
         return self._report
 
     def __str__(self) -> str:
-        return run_text(self.report)
+        return run_text(self.so_far())
 
     def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         """Watch each call of the function; inside an open profile it is simply called."""

@@ -18,7 +18,7 @@ _WORTH_A_CACHE = 20
 
 
 def scan(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
@@ -27,7 +27,7 @@ def scan(
     processes: int = 1,
     cached: bool = False,
 ) -> Report:
-    """Scan files, folders, globs, and standard input for `-`.
+    """Scan a file, folder or glob, or several of them, or standard input for `-`.
 
     `select` and `ignore` take codes or names of rules, `exclude` patterns as in a `.gitignore` of the working
     directory; findings that are less sure than `min_confidence` are counted as hidden. What is not given is as the
@@ -38,7 +38,7 @@ def scan(
     for settings that say nothing sensible, `UnknownRule`.
     """
     questions = Questions(tuple(select), tuple(ignore), min_confidence, tuple(exclude))
-    items = list(questions.files_in(paths))
+    items = list(questions.files_in([paths] if isinstance(paths, (str, os.PathLike)) else paths))
     files = [item for item in items if isinstance(item, str)]
     asked = [(path, questions.about(path)[0]) for path in files]
     answer = _remembered if cached and len(asked) >= _WORTH_A_CACHE else _scanned

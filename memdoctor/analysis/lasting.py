@@ -43,7 +43,8 @@ def lasting(looks: Sequence[Look]) -> tuple[Lasting, ...]:
     """
     found: dict[object, Lasting] = {}
     for unit in _units(looks):
-        for each in _lasting_in([look for look in looks if look.unit == unit]):
+        of_unit = [look for look in looks if look.unit == unit]
+        for each in _lasting_in(of_unit) if not _is_over(of_unit[-1], looks) else ():
             found.setdefault(each.holder.pieces, each)
     ordered = sorted(found.values(), key=lambda each: -each.bytes_per_tick)
     return tuple(each for each in ordered if each.bytes_per_tick >= _SHARE_OF_LARGEST * ordered[0].bytes_per_tick)
@@ -52,6 +53,11 @@ def lasting(looks: Sequence[Look]) -> tuple[Lasting, ...]:
 def survivor_events(look: Look) -> set[int]:
     """Iterations whose storages outlived them, whoever holds them."""
     return {survivor.born_tick for survivor in look.survivors}
+
+
+def _is_over(last: Look, looks: Sequence[Look]) -> bool:
+    """An evaluation that ended in the first half of the run: what it gathered may have been let go long ago."""
+    return last.evaluates and last.step < max(look.step for look in looks) / 2
 
 
 def _units(looks: Sequence[Look]) -> list[str]:

@@ -94,8 +94,10 @@ def read_recording(path: Path) -> Run:
     """Read a `.mdoc` file, up to its last whole line. Raises `UnreadableRun` if it is none, or of a newer memdoctor."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableRun(f"{path} cannot be read: {error}.", _NEXT_STEP) from error
+    except OSError as error:
+        raise UnreadableRun(f"{path} cannot be read: {error.strerror}.", _NEXT_STEP) from error
+    except UnicodeDecodeError as error:
+        raise UnreadableRun(f"{path} cannot be read: it is no text.", _NEXT_STEP) from error
     if not lines:
         raise UnreadableRun(f"{path} is empty: the program ended before its first iteration.", _NEXT_STEP)
     header_line = _object(lines[0])

@@ -7,6 +7,7 @@ apart (5, 10, 20, 40, ...) to count graph nodes, which no counter of a device sh
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -49,13 +50,14 @@ class Looker:
         self._skip = skip
         self._units: dict[str, _Watch] = {}
         self._failed = False
+        self._thread = threading.current_thread()
         self._incomplete = False
         self._hopeless_bytes = 0
         self._budget = Budget(_FREE_SECONDS)
 
     def tick(self, step: int, unit: str) -> None:
         """An iteration of this unit has ended; `step` is its number in the whole run."""
-        if self._failed:
+        if self._failed or self._several_threads_train():
             return
         try:
             watch = self._units.get(unit) or self._begin(unit)
@@ -67,6 +69,14 @@ class Looker:
         except Exception as error:  # it runs inside the user's training step, on objects of any kind
             self._failed = True
             self._skip(Skipped(SEARCH, f"the search failed at step {step}: {error!r}"))
+
+    def _several_threads_train(self) -> bool:
+        """Reading a graph while another thread's backward frees it would end the process: then nobody is searched."""
+        if self._thread is not threading.current_thread() and self._thread.is_alive():
+            self._failed = True
+            self._skip(Skipped(SEARCH, "several threads train at once, and a graph in use cannot be read"))
+        self._thread = threading.current_thread()
+        return self._failed
 
     def finish(self, step: int) -> None:
         """The run is over; says what the searches had to leave out."""

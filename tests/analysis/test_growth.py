@@ -49,6 +49,14 @@ def test_the_card_is_full_later_where_iterations_of_another_unit_come_between() 
     assert growth.full_at_step == 26 + 2 * 20
 
 
+def test_an_evaluation_that_ended_long_ago_is_not_judged() -> None:
+    """A buffer that was filling during it is full by now, which its own looks cannot tell."""
+    evaluation = replace(list_look(13, range(2, 12)), unit="model call", evaluates=True)
+    later = replace(look(40, {}), unit="optimizer step")
+    assert decide(timeline(*[1000] * 41), [evaluation, later]).verdict != "leak"
+    assert decide(timeline(*[1000] * 14), [evaluation]).verdict == "leak"
+
+
 def test_a_ring_buffer_is_a_plateau() -> None:
     looks = [list_look(9, range(2, 8)), list_look(14, range(7, 13), died=range(2, 7))]
     assert decide(timeline(*[512] * 15), looks).verdict == "plateau"
