@@ -13,6 +13,14 @@ from memdoctor.run import run
 
 PROGRAMS = Path(__file__).parent / "retention_programs"
 
+
+@pytest.fixture(autouse=True)
+def searches_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heap of a test session is large, and these programs are over before searching it has become cheap."""
+    monkeypatch.setattr("memdoctor.sensing.census._FREE_SECONDS", 1e6)
+    monkeypatch.setattr("memdoctor.sensing.looker._FREE_SECONDS", 1e6)
+
+
 KEEPS = [
     pytest.param("asyncio_producer", "received", 15, 1024, False, id="a list in a coroutine that waits"),
     pytest.param("context_output", "ctx.y", 11, 1024, True, id="the output of a custom function on its ctx"),

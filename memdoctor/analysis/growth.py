@@ -29,6 +29,8 @@ def decide(
     that grows from a batch that happens to be larger.
     """
     lasts, grows = lasting(looks), enlarging(looks, source)
+    if (lasts or grows) and _are_stale(timeline, looks):
+        return Growth("none", "This run could not be judged: searching its heap took too much time.", Confidence.LOW)
     if lasts or grows:
         return _leak(timeline, looks[-1], lasts, grows, capacity_bytes)
     longer = shells(looks)
@@ -37,6 +39,11 @@ def decide(
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
         return _plateau(looks)
     return _no_leak(timeline)
+
+
+def _are_stale(timeline: Timeline, looks: Sequence[Look]) -> bool:
+    """Where something grows, a search follows each fifth of the run, unless searches were too dear."""
+    return bool(timeline.readings) and looks[-1].step < timeline.readings[-1].step / 2
 
 
 def _leak(

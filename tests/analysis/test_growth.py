@@ -49,6 +49,11 @@ def test_the_card_is_full_later_where_iterations_of_another_unit_come_between() 
     assert growth.full_at_step == 26 + 2 * 20
 
 
+def test_growth_that_was_last_seen_long_ago_is_not_called_a_leak() -> None:
+    growth = decide(timeline(*[1000] * 60), [list_look(13, range(2, 12))])
+    assert (growth.verdict, growth.confidence) == ("none", Confidence.LOW)
+
+
 def test_an_evaluation_that_ended_long_ago_is_not_judged() -> None:
     """A buffer that was filling during it is full by now, which its own looks cannot tell."""
     evaluation = replace(list_look(13, range(2, 12)), unit="model call", evaluates=True)

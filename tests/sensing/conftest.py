@@ -93,3 +93,10 @@ def fake_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
     monkeypatch.setenv("PATH", str(tmp_path))
     return install
+
+
+@pytest.fixture(autouse=True)
+def searches_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heap of a test session is large: the first seconds, which are free, would be spent on it."""
+    monkeypatch.setattr("memdoctor.sensing.census._FREE_SECONDS", 1e6)
+    monkeypatch.setattr("memdoctor.sensing.looker._FREE_SECONDS", 1e6)
