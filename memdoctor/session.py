@@ -91,8 +91,10 @@ class Session:
             if self._is_inside:  # looking at the heap may run a finalizer of the user's, which may step an optimizer
                 return
             self._is_inside = True
-            self._guarded(lambda: self._iteration(unit, phase))
-            self._is_inside = False
+            try:
+                self._guarded(lambda: self._iteration(unit, phase))
+            finally:  # Ctrl-C may arrive in here, and the program may catch it and go on
+                self._is_inside = False
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

@@ -132,6 +132,22 @@ def test_a_failure_of_memdoctor_stays_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert prof.report.growth.explanation.startswith("This run could not be judged")
 
 
+def test_a_ctrl_c_that_the_program_catches_does_not_end_the_watching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may arrive while memdoctor reads its counters."""
+    with memdoctor.profile() as prof:
+        prof.step()
+        with monkeypatch.context() as patch:
+            patch.setattr("memdoctor.session.resident_bytes", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                prof.step()
+        prof.step()
+    assert len(prof.report.timeline.readings) == 2
+
+
+def _interrupt() -> int:
+    raise KeyboardInterrupt
+
+
 def test_a_verdict_that_fails_is_told_and_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memdoctor.session.conclude", lambda run, source: 1 / 0)
     with memdoctor.profile() as prof:
