@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import linecache
 from pathlib import Path
+from typing import BinaryIO
 
 from memdoctor.analysis.diagnosis import diagnose
 from memdoctor.foundation.recording import read_recording
 from memdoctor.foundation.runs import RunReport
 
 
-def read_run(path: str | Path) -> RunReport:
-    """The report of a `.mdoc` file. Raises `UnreadableRun` if it is none, or was written by a newer memdoctor."""
-    return diagnose(read_recording(Path(path)), source_of)
+def read_run(recording: str | Path | BinaryIO) -> RunReport:
+    """The report of a `.mdoc` file or stream. Raises `UnreadableRun` if it is none, or of a newer memdoctor."""
+    return diagnose(read_recording(Path(recording) if isinstance(recording, str) else recording), source_of)
 
 
 def source_of(path: str) -> str | None:

@@ -14,15 +14,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.runs import RunReport
+from memdoctor.foundation.tracebacks import without_our_frames
 from memdoctor.profile import Profile
 from memdoctor.python_file import compiled
 from memdoctor.sensing.allocator import has_card
 from memdoctor.virtual.gpu import virtual_gpu
-from memdoctor.virtual.tracebacks import without_our_frames
 
 DEFAULT_CARD = "a100-40gb"
 NO_CARD = "none"
@@ -45,8 +45,11 @@ def choose_card(asked: str | None) -> str:
     return NO_CARD if has_card() else DEFAULT_CARD
 
 
-def run(script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None) -> Outcome:
-    """Run a script (or, with `module`, a module) as `python` would.
+def run(
+    script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None,
+    on_start: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run a script (or, with `module`, a module) as `python` would; `on_start` is called when nothing is in its way.
 
     Raises `BadInput` if there is nothing to run, if the card is unknown, or if `output` cannot be written; whatever
     the script raises is part of the outcome.
@@ -59,11 +62,12 @@ def run(script: str, arguments: Sequence[str], *, module: bool, card: str, outpu
         if card != NO_CARD:
             stack.enter_context(virtual_gpu(card))
         prof.__enter__()  # not `with`: what memdoctor raises here is no part of the script's outcome
+        on_start()
         try:
             start()
             _wait_for_threads()
         except BaseException as raised:  # SystemExit and KeyboardInterrupt too: the report comes first
-            error = without_our_frames(raised.with_traceback(_from_the_script_on(raised.__traceback__)))
+            error = without_our_frames(raised)
         prof.__exit__(None, error, None)
     return Outcome(prof.report, error)
 
@@ -131,15 +135,3 @@ def _wait_for_threads() -> None:
 
 def _folder(script: str) -> str:
     return os.path.dirname(os.path.realpath(script))
-
-
-def _from_the_script_on(trace: TracebackType | None) -> TracebackType | None:
-    """Without the frames of memdoctor and runpy that lie above the script's own."""
-    ours = os.path.dirname(os.path.abspath(__file__))
-    entry = trace
-    while entry is not None:
-        name = entry.tb_frame.f_code.co_filename
-        if not name.startswith((ours, "<frozen runpy>")) and name != runpy.__file__:
-            return entry
-        entry = entry.tb_next
-    return trace

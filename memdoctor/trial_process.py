@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 import traceback
@@ -21,6 +20,7 @@ from memdoctor.analysis.messages import is_out_of_memory
 from memdoctor.batch_trial import STEPS, Outcome, Request
 from memdoctor.foundation.errors import BadInput, MemdoctorError
 from memdoctor.foundation.records import plain, rebuild
+from memdoctor.foundation.tracebacks import without_our_frames
 from memdoctor.sensing.current_card import CurrentCard, current_card
 from memdoctor.virtual.gpu import virtual_gpu
 
@@ -37,7 +37,7 @@ def main() -> None:
         outcome = _measured(request)
     except MemdoctorError as error:
         if error.__cause__ is not None:
-            _print_from_the_users_code_on(error.__cause__)
+            traceback.print_exception(without_our_frames(error.__cause__))
         outcome = Outcome(refusal=error.found, next_step=error.next_step)
     answer.write_text(json.dumps(plain(outcome)), encoding="utf-8")
 
@@ -118,15 +118,6 @@ def _failed(error: BaseException, request: Request) -> BadInput:
         f"{user_function.describe(error)}.",
         next_step,
     )
-
-
-def _print_from_the_users_code_on(error: BaseException) -> None:
-    """The traceback without the frames of memdoctor that lie above the user's."""
-    ours = os.path.dirname(os.path.abspath(__file__))
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
-        trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
 
 
 if __name__ == "__main__":

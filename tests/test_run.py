@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,28 @@ def test_after_kill_9_the_recording_reads_up_to_the_last_iteration(tmp_path: Pat
     run = read_recording(tmp_path / "run.mdoc")
     assert done.returncode == -signal.SIGKILL
     assert run.end.outcome == CUT_OFF and len(run.timeline.readings) == 9
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&-"])
+def test_a_report_that_cannot_be_printed_leaves_the_exit_code_alone(tmp_path: Path, redirection: str) -> None:
+    words = f"{sys.executable} -m memdoctor run --virtual none {script(tmp_path, 'raise SystemExit(7)')} {redirection}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [pytest.param(["none.py"], id="no file"), pytest.param(["--output", "/no/such/run.mdoc"], id="no folder")]
+)
+def test_what_is_in_the_way_comes_before_any_word_about_the_gpu(tmp_path: Path, words: list[str]) -> None:
+    done = memdoctor("run", *words, script(tmp_path, "pass"))
+    assert done.returncode == 2 and "no GPU here" not in done.stderr
+    assert done.stderr.startswith("memdoctor: ") and "cannot be" in done.stderr.splitlines()[0]
+
+
+def test_a_module_that_fails_shows_its_own_lines_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "failing_module.py").write_text("def fail():\n    raise ValueError('mine')\nfail()\n")
+    monkeypatch.chdir(tmp_path)
+    error = run_here("failing_module", module=True).error
+    assert error is not None and [frame.name for frame in traceback.extract_tb(error.__traceback__)] == [
+        "<module>", "fail",
+    ]

@@ -5,6 +5,8 @@ Only this folder prints and exits. Exit codes: 0 clean, 1 findings, 2 misuse, 3 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -17,6 +19,8 @@ from memdoctor.foundation.errors import MemdoctorError
 
 COMMANDS = ("scan", "run", "batch-size", "report", "gpus", "rules", "explain")
 """Each is `memdoctor/cli/NAME.py` with a click command called `command`."""
+
+_OUTPUT_LOST = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 
 
 class Interrupted(Exception):
@@ -47,28 +51,52 @@ def main() -> None:
     """Run a command and exit; an error of the tree is a sentence and its exit code, never a traceback."""
     try:
         code = cli(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where the caller has closed it
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except click.Abort:
-        click.echo("memdoctor: interrupted.", err=True)
+        tell("memdoctor: interrupted.")
         code = 130
     except MemdoctorError as error:
-        click.echo(f"memdoctor: {error}", err=True)
+        tell(f"memdoctor: {error}")
         code = error.exit_code
-    except BrokenPipeError:
-        code = _reader_left()
     except Interrupted:
         sys.excepthook = lambda kind, error, trace: None  # the program's traceback has been shown
         raise KeyboardInterrupt from None
-    except Exception:  # a defect of ours; Python's own exit code for it, 1, would say "findings"
-        click.echo(f"{traceback.format_exc()}memdoctor: this is a defect of memdoctor, please report it.", err=True)
-        code = MemdoctorError.exit_code
+    except Exception as error:
+        code = _output_lost(error) if is_about_output(error) else _defect()
     sys.exit(code)
 
 
-def _reader_left() -> int:
-    """`| head` closed the pipe: what was wanted has been read. Stdout must go elsewhere, or exit complains about it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def tell(text: str) -> None:
+    """A line of chatter on standard error; where that is full or closed, there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def is_about_output(error: Exception) -> bool:
+    """True if standard output could not take what was printed: its reader has left, or its disk is full."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    return isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_LOST
+
+
+def give_up_output(error: Exception) -> None:
+    """Say what was lost, and send the rest nowhere, or the interpreter complains about it at its end."""
+    if not isinstance(error, BrokenPipeError):  # `| head`: what was wanted has been read
+        tell(f"memdoctor: standard output could not be written: {getattr(error, 'strerror', error)}.")
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _output_lost(error: Exception) -> int:
+    give_up_output(error)
+    return 0 if isinstance(error, BrokenPipeError) else MemdoctorError.exit_code
+
+
+def _defect() -> int:
+    """Python's own exit code for an exception, 1, would say "findings"."""
+    tell(f"{traceback.format_exc()}memdoctor: this is a defect of memdoctor, please report it.")
+    return MemdoctorError.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -17,10 +18,10 @@ from memdoctor.reports.run_text import run_text
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def command(ctx: click.Context, recording: Path, form: str) -> None:
-    """Show a run that `memdoctor run --output RUN.mdoc` recorded.
+    """Show a run that `memdoctor run --output RUN.mdoc` recorded; `-` reads it from standard input.
 
     Exit code 1 if the run leaks, so that `memdoctor report` can guard a pipeline.
     """
-    report = read_run(recording)
+    report = read_run(sys.stdin.buffer if str(recording) == "-" else recording)
     click.echo(run_json(report) if form == "json" else run_text(report))
     ctx.exit(1 if report.growth.verdict in LEAKS else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from memdoctor.cli import Interrupted
+from memdoctor.cli import Interrupted, give_up_output, is_about_output, tell
 from memdoctor.reports.run_json import run_json
 from memdoctor.reports.run_text import run_text
 
@@ -34,14 +34,28 @@ def command(
     from memdoctor.run import NO_CARD, choose_card, run  # torch comes with it, and --help must not pay for it
 
     chosen = choose_card(card)
-    if card is None and chosen != NO_CARD:
-        click.echo(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {chosen}.", err=True)
-    outcome = run(script, arguments, module=module, card=chosen, output=output)
+
+    def announce() -> None:
+        if card is None and chosen != NO_CARD:
+            tell(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {chosen}.")
+
+    outcome = run(script, arguments, module=module, card=chosen, output=output, on_start=announce)
     if outcome.error is not None and not isinstance(outcome.error, SystemExit):
         sys.excepthook(type(outcome.error), outcome.error, outcome.error.__traceback__)
-    click.echo(run_json(outcome.report) if form == "json" else run_text(outcome.report))
-    sys.stdout.flush()
+    _show(run_json(outcome.report) if form == "json" else run_text(outcome.report))
     _leave(outcome.error)
+
+
+def _show(text: str) -> None:
+    """A report that cannot be printed does not change how the program ended."""
+    try:
+        click.echo(text)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if not is_about_output(error):
+            raise
+        give_up_output(error)
 
 
 def _leave(error: BaseException | None) -> None:

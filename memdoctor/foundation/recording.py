@@ -90,20 +90,23 @@ class Recording:
             self._records.append(Skipped("the rest of the recording", f"it could not be written: {error.strerror}"))
 
 
-def read_recording(path: Path) -> Run:
+def read_recording(source: Path | BinaryIO) -> Run:
     """Read a `.mdoc` file, up to its last whole line. Raises `UnreadableRun` if it is none, or of a newer memdoctor."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UnreadableRun(f"{path} cannot be read: {error.strerror}.", _NEXT_STEP) from error
-    except UnicodeDecodeError as error:
-        raise UnreadableRun(f"{path} cannot be read: it is no text.", _NEXT_STEP) from error
-    if not lines:
-        raise UnreadableRun(f"{path} is empty: the program ended before its first iteration.", _NEXT_STEP)
+    name = str(source) if isinstance(source, Path) else "standard input"
+    lines = _read(source, name).split(b"\n")
+    if not lines[0]:
+        raise UnreadableRun(f"{name} is empty: the program ended before its first iteration.", _NEXT_STEP)
     header_line = _object(lines[0])
     header = load(RunHeader, header_line)
     columns = header_line.get("columns", _COLUMNS)
     return _assemble(header, list(_records(lines[1:], columns)))
+
+
+def _read(source: Path | BinaryIO, name: str) -> bytes:
+    try:
+        return source.read_bytes() if isinstance(source, Path) else source.read()
+    except OSError as error:
+        raise UnreadableRun(f"{name} cannot be read: {error.strerror}.", _NEXT_STEP) from error
 
 
 def _open(path: Path) -> BinaryIO:
@@ -120,7 +123,7 @@ def _line(record: Record) -> dict[str, Any]:
     return {_NAMES[type(record)]: plain(record)}
 
 
-def _records(lines: list[str], columns: list[str]) -> Iterator[Record]:
+def _records(lines: list[bytes], columns: list[str]) -> Iterator[Record]:
     for number, line in enumerate(lines, start=2):
         try:
             yield from _record(_object(line), columns)
@@ -138,7 +141,7 @@ def _record(line: dict[str, Any], columns: list[str]) -> Iterator[Record]:
             yield rebuild(_KINDS[name], value)
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:

@@ -14,8 +14,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device as default_device
 
+from memdoctor.foundation.tracebacks import without_our_frames
 from memdoctor.virtual.ledger import Ledger
-from memdoctor.virtual.tracebacks import without_our_frames
 
 CARD = torch.device("cuda", 0)
 META = torch.device("meta")

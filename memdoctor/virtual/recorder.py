@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from memdoctor.foundation.tracebacks import without_our_frames
 from memdoctor.virtual import placing
 from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
-from memdoctor.virtual.tracebacks import without_our_frames
 from memdoctor.virtual.traits import Traits, is_composite, traits_of
 from memdoctor.virtual.values import KnownContents, ReadLog, worth_knowing
 

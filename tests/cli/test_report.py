@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from memdoctor.cli import cli
 from memdoctor.cli.report import command
+from memdoctor.foundation.errors import UnreadableRun
 from memdoctor.foundation.recording import Recording
 from memdoctor.foundation.runs import RunReport, Verdict
 from tests.golden.records import CLEAN, LEAK
@@ -70,3 +71,30 @@ def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:
 def test_an_unknown_command_is_named() -> None:
     done = CliRunner().invoke(cli, ["diagnose"])
     assert done.exit_code == 2 and "diagnose" in done.output
+
+
+def test_a_dash_reads_standard_input(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["-"], input=record(tmp_path / "run.mdoc", LEAK).read_bytes())
+    assert done.exit_code == 1 and "Trainer.history" in done.stdout
+
+
+def test_standard_input_that_is_no_recording_is_named() -> None:
+    done = CliRunner().invoke(command, ["-"], input=b"")
+    assert isinstance(done.exception, UnreadableRun) and str(done.exception).startswith("standard input is empty")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("redirection", ["> /dev/full", "> /dev/full 2>&1"])
+def test_a_full_disk_behind_standard_output_is_a_sentence_and_exit_code_3(tmp_path: Path, redirection: str) -> None:
+    words = f"{sys.executable} -m memdoctor report {record(tmp_path / 'run.mdoc', LEAK)} {redirection}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    told = "memdoctor: standard output could not be written: No space left on device.\n"
+    assert done.stderr == ("" if "2>" in redirection else told)
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-"])
+def test_output_that_nobody_wants_changes_no_exit_code(tmp_path: Path, redirection: str) -> None:
+    words = f"{sys.executable} -m memdoctor report {record(tmp_path / 'run.mdoc', LEAK)} {redirection}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
