@@ -7,7 +7,6 @@ starts at the youngest and stops at those of the first iterations (model, optimi
 
 from __future__ import annotations
 
-import itertools
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -82,5 +81,12 @@ class Ticks:
 
     def young(self, ledger: Ledger) -> list[tuple[int, StorageRecord]]:
         """Live storages born after the first iterations, by their keys, youngest first."""
-        live = list(ledger.storages.items())  # a copy at once: other threads give birth too
-        return list(itertools.takewhile(lambda item: not self.is_early(item[1].birth), reversed(live)))
+        storages = ledger.storages
+        young: list[tuple[int, StorageRecord]] = []
+        for key in reversed(list(storages)):  # a copy at once, because other threads give birth too; keys are cheap
+            record = storages.get(key)
+            if record is not None and self.is_early(record.birth):
+                break
+            if record is not None:
+                young.append((key, record))
+        return young

@@ -147,6 +147,11 @@ class CachingAllocator:
         return self._pools.everything.allocated_bytes
 
     @property
+    def requested_bytes(self) -> int:
+        """What was asked for of that, without the rounding to blocks."""
+        return self._pools.everything.requested_bytes
+
+    @property
     def max_allocated_bytes(self) -> int:
         """Peak of it since the start or `reset_peak`; by hand: `torch.cuda.max_memory_allocated()`."""
         return self._pools.everything.max_allocated_bytes

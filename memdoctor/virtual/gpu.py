@@ -82,8 +82,8 @@ class VirtualGPU:
 
     @property
     def live_bytes(self) -> int:
-        """Bytes that live storages asked for, without the rounding to blocks."""
-        return sum(record.nbytes for record in list(self._ledger.storages.values()))
+        """Bytes that were asked for and are alive, without the rounding to blocks: `requested_bytes` of PyTorch."""
+        return self._ledger.settle().requested_bytes
 
     @property
     def storages(self) -> Mapping[int, StorageRecord]:
