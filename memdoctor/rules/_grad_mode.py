@@ -28,6 +28,8 @@ def scopes_with_grad_off(source: Source) -> set[Scope]:
     A recursive call adds nothing: all start as off, and lose it as soon as one call is found where they are on. What
     is left must begin somewhere: two functions that only call each other prove nothing.
     """
+    if not GRAD_OFF_NAME.search(source.text) and GRAD_SWITCH_NAME not in source.text:
+        return set()
     off = {scope for scope in source.scopes if not isinstance(scope.node, ast.Module)}
     decorated = {scope for scope in off if _is_decorated_off(source, scope)}
     callers = {scope: _callers_with_grad_on(source, scope) for scope in off - decorated}

@@ -69,28 +69,31 @@ def words(name: str) -> set[str]:
     return {part.lower().rstrip("0123456789") for part in re.findall(r"[A-Za-z][a-z0-9]*|[A-Z0-9]+(?![a-z])", name)}
 
 
-_WITHOUT_NODES = frozenset("ctx op ops id attr arg name names kind type_comment level module conversion simple".split())
+_WITHOUT_NODES = frozenset(
+    "ctx op ops id attr arg name names kind type_comment level module conversion simple kwd_attrs rest".split()
+)
 
 
 class _Fields(dict[type, tuple[str, ...]]):
     """The fields of each kind of node that can hold nodes: a scan spends most of its time walking trees."""
 
     def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
-        fields = () if kind is ast.Constant else tuple(name for name in kind._fields if name not in _WITHOUT_NODES)
+        known = () if kind is ast.Constant else getattr(kind, "_fields", ())  # None stands in lists of nodes too
+        fields = tuple(name for name in known if name not in _WITHOUT_NODES)
         self[kind] = fields
         return fields
 
 
-_FIELDS = _Fields()
+FIELDS = _Fields()
 
 
 def parts_of(node: ast.AST) -> list[ast.AST]:
     """The child nodes, without operators, load and store marks, and the names in imports."""
     parts: list[ast.AST] = []
-    for name in _FIELDS[type(node)]:
+    for name in FIELDS[type(node)]:
         value = getattr(node, name)
         if type(value) is list:
-            parts += [item for item in value if isinstance(item, ast.AST)]
+            parts += [item for item in value if item is not None] if None in value else value
         elif isinstance(value, ast.AST):
             parts.append(value)
     return parts

@@ -1,7 +1,7 @@
 """One parsed file, and what every rule may ask of it.
 
-Built in one visit: functions, classes, imports, calls by name, and which names are models. The walk of a function
-(`flow`) is made when a rule first asks, and kept.
+The index of functions, classes, imports and calls is made at once; the walk of a function (`flow`) when a rule first
+asks, and kept.
 """
 
 from __future__ import annotations
@@ -9,26 +9,24 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from memdoctor.foundation.locations import Location
 from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._ignores import Ignores
-from memdoctor.rules._names import Imports, last_name, parts_of, path_of, root_of
+from memdoctor.rules._index import Index
+from memdoctor.rules._names import Imports, parts_of, path_of, root_of
 from memdoctor.rules._scopes import Class, Scope
 from memdoctor.rules._torch_names import (
     BUILDER_NAME,
     FOREIGN_FRAMEWORKS,
     MODEL_METHOD_NAME,
     MODEL_NAME,
-    MODULE_METHODS,
     is_criterion,
 )
 
-_LEAVES = frozenset({ast.Name, ast.Constant})
 _TEST_PATH = re.compile(r"(^|/)((tests|unit_?tests|testing|test_utils)/|test/(.*/)?(test_\w+|\w+_test)\.py$)")
 
 
@@ -44,73 +42,53 @@ class Source:
         self.lines = text.split("\n")
         self.tree = _parse(text)
         self.ignores = Ignores(text)
-        self.module = Scope(self.tree)
-        self.scopes: list[Scope] = [self.module]
-        self.classes: dict[str, Class] = {}
-        self.calls: dict[str, list[tuple[ast.Call, Scope]]] = defaultdict(list)
-        self.parents: dict[ast.AST, ast.AST] = {}
-        self.tries: list[ast.Try] = []
-        self.model_paths: set[str] = set()
-        self._defined: set[str] = set()
+        index = Index(self.tree)
+        self.module = index.module
+        self.scopes = index.scopes
+        self.classes = index.classes
+        self.calls = index.calls
+        self.tries = index.tries
+        self.imports = Imports(index.imports)
+        self.model_paths = set(filter(None, map(_path_of_model, index.calls_on_modules())))
+        self._defined = index.defined
+        self._targets = index.targets
         self._instances: dict[str, Class] = {}
         self._flows: dict[Scope, Flow | None] = {}
-        imports: list[ast.Import | ast.ImportFrom] = []
-        self._index(imports)
-        self.imports = Imports(imports)
         self._find_instances()
-
-    def _index(self, imports: list[ast.Import | ast.ImportFrom]) -> None:
-        waiting: list[tuple[ast.AST, Scope, Class | None]] = [(self.tree, self.module, None)]
-        while waiting:
-            node, inside, holder = waiting.pop()
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                inside, holder = self._add_function(node, inside, holder), None
-            elif isinstance(node, ast.ClassDef):
-                holder = self._add_class(node)
-            elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                imports.append(node)
-            elif isinstance(node, ast.Call):
-                self._add_call(node, inside)
-            elif isinstance(node, ast.Try):
-                self.tries.append(node)
-            for part in parts_of(node):
-                self.parents[part] = node
-                if type(part) not in _LEAVES:
-                    waiting.append((part, inside, holder))
-
-    def _add_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: Scope, owner: Class | None) -> Scope:
-        scope = Scope(node, owner, parent)
-        (owner.methods if owner is not None else parent.functions)[node.name] = scope
-        self.scopes.append(scope)
-        self._defined.add(node.name)
-        return scope
-
-    def _add_class(self, node: ast.ClassDef) -> Class:
-        self._defined.add(node.name)
-        return self.classes.setdefault(node.name, Class(node))
-
-    def _add_call(self, node: ast.Call, scope: Scope) -> None:
-        self.calls[last_name(node.func)].append((node, scope))
-        if _is_call_on_module(node) and isinstance(node.func, ast.Attribute):
-            path = path_of(node.func.value)
-            if path is not None and path != "self" and "optim" not in path:
-                self.model_paths.add(path)
 
     def _find_instances(self) -> None:
         for name, found in self.classes.items():
             for call, _ in self.calls.get(name, ()):
                 self._instances.update({path_of(place) or "": found for place in self.assigned(call)})
 
-    def assigned(self, call: ast.Call) -> Iterator[ast.AST]:
+    def assigned(self, call: ast.Call) -> Sequence[ast.AST]:
         """Where the result goes in `meter = Meter()` and in `losses, scores = Meter(), Meter()`."""
-        parent = self.parents[call]
-        outer = self.parents.get(parent)
-        if isinstance(parent, ast.Assign):
-            yield from parent.targets
-        elif isinstance(parent, ast.Tuple) and isinstance(outer, ast.Assign):
-            for target in outer.targets:
-                if isinstance(target, ast.Tuple) and len(target.elts) == len(parent.elts):
-                    yield target.elts[parent.elts.index(call)]
+        return self._targets.get(call, ())
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """What each node stands in. Made when first asked for: most files have nothing to ask about."""
+        parents: dict[ast.AST, ast.AST] = {}
+        waiting: list[ast.AST] = [self.tree]
+        while waiting:
+            node = waiting.pop()
+            parts = parts_of(node)
+            parents.update(dict.fromkeys(parts, node))
+            waiting += parts
+        return parents
+
+    def release(self) -> None:
+        """Open the circles of references, so that the tree is freed now and not by the garbage collector later.
+
+        Nothing can be asked afterwards. Collecting the trees of thousands of files took a third of a scan.
+        """
+        for scope in self.scopes:
+            scope.functions.clear()
+        for found in self.classes.values():
+            found.methods.clear()
+        for flow in filter(None, self._flows.values()):
+            for head in flow.heads.values():
+                head.inputs.clear()
 
     def column(self, line: int, offset: int) -> int:
         """The column, in characters from 1, of an offset of `ast`, which counts bytes of UTF-8 from 0."""
@@ -197,8 +175,17 @@ class Source:
             return True
         if any(found.is_module for found in self._instances.values()):
             return True
-        calls = (call for found in self.calls.values() for call, scope in found if not scope.others_decide)
-        return any(self.is_model(call.func) for call in calls)
+        calls = (self.calls[name] for name in self.calls if self._may_be_model(name))
+        return any(self.is_model(call.func) and not scope.others_decide for found in calls for call, scope in found)
+
+    def _may_be_model(self, name: str) -> bool:
+        """Whether calls by that name are worth asking `is_model` about: most files call many functions many times."""
+        looks_like_one = MODEL_NAME.fullmatch(name) or MODEL_METHOD_NAME.fullmatch(name)
+        return bool(looks_like_one) or name in ("module", "forward") or name in self._all_model_paths
+
+    @cached_property
+    def _all_model_paths(self) -> str:
+        return " ".join([*self.model_paths, *self._instances])
 
     def flows(self) -> Iterator[Flow]:
         """The flow of every scope of the file; none where no graph can come from, to save the time."""
@@ -222,9 +209,10 @@ def _parse(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def _is_call_on_module(node: ast.Call) -> bool:
-    name = last_name(node.func)
-    return name in MODULE_METHODS and not (name == "eval" and node.args)  # an evaluator's eval takes arguments
+def _path_of_model(call: ast.Call) -> str | None:
+    """`model` in `model.eval()`; None for what is something else by its name."""
+    path = path_of(call.func.value) if isinstance(call.func, ast.Attribute) else None
+    return None if path is None or path == "self" or "optim" in path else path
 
 
 def _owner_of(scope: Scope) -> Class | None:

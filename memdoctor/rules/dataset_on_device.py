@@ -43,8 +43,8 @@ def check(source: Source) -> Iterator[Finding]:
     if source.is_test or source.imports.packages & _GRAPH_PACKAGES:
         return
     for call, scope in [*source.calls.get("to", []), *source.calls.get("cuda", [])]:
-        name = _split_name(source, call)
-        if name and moves_to_gpu(call) and _makes_tensor(call) and not _is_part_of_run(source, call, scope):
+        name = _split_name(source, call) if moves_to_gpu(call) and _makes_tensor(call) else ""
+        if name and not _is_part_of_run(source, call, scope):
             yield RULE.finding(
                 source, call,
                 f"`{name}` is moved to the GPU whole and stays there for the run.",

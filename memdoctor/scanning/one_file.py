@@ -59,4 +59,7 @@ def check(source: Source, rules: Sequence[Rule]) -> list[Finding]:
     """What the rules find and no comment hides; the rule about unused comments is the last of `rules`."""
     if len(rules) < len(ALL_RULES):
         source.ignores.judged = frozenset(rule.code for rule in rules)
-    return [finding for rule in rules for finding in rule.check(source) if not source.ignores.hides(finding)]
+    try:
+        return [finding for rule in rules for finding in rule.check(source) if not source.ignores.hides(finding)]
+    finally:
+        source.release()
