@@ -21,7 +21,7 @@ def write(name: str, figures: dict[str, object]) -> Path:
         "benchmark": name,
         "date": datetime.date.today().isoformat(),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
-        "versions": {"python": platform.python_version(), "torch": _version("torch"), "memdoctor": __version__},
+        "versions": {"python": platform.python_version(), "torch": version("torch"), "memdoctor": __version__},
         "figures": figures,
     }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -37,7 +37,8 @@ def _processor() -> str:
     return next(named, platform.processor())
 
 
-def _version(distribution: str) -> str:
+def version(distribution: str) -> str:
+    """Of an installed distribution, as text for the record."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
