@@ -5,6 +5,7 @@ Every figure is in bytes unless its name says otherwise, and each docstring says
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memdoctor.foundation.locations import Location
@@ -68,9 +69,14 @@ class DeviceReading:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All readings of a run, in order of steps."""
+    """The readings of a run, in order of steps; of a long run's beginning only some, see `thinned`."""
 
     readings: tuple[MemoryReading, ...] = ()
+
+    @property
+    def iterations(self) -> int:
+        """How many there were, those whose readings are left out too."""
+        return self.readings[-1].step + 1 if self.readings else 0
 
     @property
     def peak_allocated_bytes(self) -> int:
@@ -81,6 +87,16 @@ class Timeline:
     def peak_reserved_bytes(self) -> int:
         """The largest reserved figure that was read; segments returned inside an iteration are not seen."""
         return max((reading.reserved_bytes for reading in self.readings), default=0)
+
+
+def thinned(readings: Sequence[MemoryReading], most: int) -> list[MemoryReading]:
+    """At most so many, two or more: the newest half as they are, of the older ones the larger of two, repeatedly."""
+    newest = most // 2
+    older, newer = list(readings[:-newest]), list(readings[-newest:])
+    while len(older) + newest > most:
+        pairs = (older[at:at + 2] for at in range(0, len(older), 2))
+        older = [max(pair, key=lambda reading: reading.allocated_bytes) for pair in pairs]
+    return older + newer
 
 
 @dataclass(frozen=True)

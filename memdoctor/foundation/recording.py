@@ -2,23 +2,24 @@
 
 The first line is the header with the version; each further line is an object with one key that says what it holds.
 A line reaches the operating system at once, so that a killed process leaves all its whole lines behind; a line cut in
-two at the end is left out when the file is read.
+two at the end is left out when the file is read. The file gets every iteration; of a long run the process itself keeps
+`MOST_READINGS`, so that watching takes no more memory the longer it lasts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.looks import Look
-from memdoctor.foundation.readings import MemoryReading, Timeline
+from memdoctor.foundation.readings import MemoryReading, Timeline, thinned
 from memdoctor.foundation.records import dump, load, plain, rebuild
 from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
@@ -36,6 +37,7 @@ _KINDS: dict[str, type] = {
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
 _COLUMNS = [field.name for field in fields(MemoryReading)]
+MOST_READINGS = 8192
 
 
 class Recording:
@@ -44,7 +46,9 @@ class Recording:
     def __init__(self, path: Path | None = None) -> None:
         """Raises `BadInput` if the file cannot be written, before anything has run."""
         self._header: RunHeader | None = None
+        self._readings: list[MemoryReading] = []
         self._records: list[Record] = []
+        """All but the readings."""
         self._file = _open(path) if path is not None else None
 
     def __enter__(self) -> Recording:
@@ -60,12 +64,17 @@ class Recording:
         """The header comes once the device is known, and before any record."""
         self._header = header
         self._write({**dump(header), "columns": _COLUMNS})
-        for record in self._records:
+        for record in (*self._records, *self._readings):
             self._write(_line(record))
 
     def add(self, record: Record) -> None:
         """Keep the record; it is in the file when this returns."""
-        self._records.append(record)
+        if isinstance(record, MemoryReading):
+            self._readings.append(record)
+            if len(self._readings) > MOST_READINGS:
+                self._readings = thinned(self._readings, MOST_READINGS // 2)
+        else:
+            self._records.append(record)
         if self._header is not None:
             self._write(_line(record))
 
@@ -77,13 +86,15 @@ class Recording:
         """Everything so far; needs the header."""
         if self._header is None:
             raise MemdoctorError("The recording has no header yet.")
-        return _assemble(self._header, self._records)
+        return _assemble(self._header, self._readings, self._records)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            rest = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+            while rest:  # a disk that is almost full takes a part of it
+                rest = rest[self._file.write(rest):]
         except OSError as error:
             self._file.close()
             self._file = None
@@ -92,14 +103,35 @@ class Recording:
 
 def read_recording(source: Path | BinaryIO) -> Run:
     """Read a `.mdoc` file, up to its last whole line. Raises `UnreadableRun` if it is none, or of a newer memdoctor."""
+    header, records = _contents(source)
+    return _assemble(header, _readings(records), records)
+
+
+def thin(source: Path | BinaryIO, target: Path, most: int) -> None:
+    """Copy a recording with at most so many of its iterations, and everything else.
+
+    Raises `UnreadableRun` as `read_recording` does, and `BadInput` if the copy cannot be written.
+    """
+    header, records = _contents(source)
+    others = (record for record in records if not isinstance(record, MemoryReading))
+    with Recording(target) as copy:
+        copy.begin(header)
+        for record in (*thinned(_readings(records), most), *others):
+            copy.add(record)
+
+
+def _contents(source: Path | BinaryIO) -> tuple[RunHeader, list[Record]]:
     name = str(source) if isinstance(source, Path) else "standard input"
     lines = _read(source, name).split(b"\n")
     if not lines[0]:
         raise UnreadableRun(f"{name} is empty: the program ended before its first iteration.", _NEXT_STEP)
     header_line = _object(lines[0])
-    header = load(RunHeader, header_line)
     columns = header_line.get("columns", _COLUMNS)
-    return _assemble(header, list(_records(lines[1:], columns)))
+    return load(RunHeader, header_line), list(_records(lines[1:], columns))
+
+
+def _readings(records: Iterable[Record]) -> list[MemoryReading]:
+    return [record for record in records if isinstance(record, MemoryReading)]
 
 
 def _read(source: Path | BinaryIO, name: str) -> bytes:
@@ -151,14 +183,21 @@ def _object(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _assemble(header: RunHeader, records: list[Record]) -> Run:
+def _assemble(header: RunHeader, readings: Iterable[MemoryReading], records: Sequence[Record]) -> Run:
     return Run(
         header=header,
-        timeline=Timeline(tuple(record for record in records if isinstance(record, MemoryReading))),
+        timeline=Timeline(tuple(readings)),
         looks=tuple(record for record in records if isinstance(record, Look)),
         skipped=tuple(record for record in records if isinstance(record, Skipped)),
-        end=next((record for record in records if isinstance(record, RunEnd)), RunEnd(CUT_OFF)),
-        verdict=next((record for record in records if isinstance(record, Verdict)), None),
-        peak_breakdown=next((record for record in records if isinstance(record, Breakdown)), None),
-        crash=next((record for record in records if isinstance(record, Crash)), None),
+        end=_only(RunEnd, records) or RunEnd(CUT_OFF),
+        verdict=_only(Verdict, records),
+        peak_breakdown=_only(Breakdown, records),
+        crash=_only(Crash, records),
     )
+
+
+_Kind = TypeVar("_Kind")
+
+
+def _only(kind: type[_Kind], records: Iterable[object]) -> _Kind | None:
+    return next((record for record in records if isinstance(record, kind)), None)

@@ -79,11 +79,12 @@ def _summary(report: RunReport) -> Iterator[str]:
     if report.peak_breakdown is not None and report.crash is None:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)
-    yield f"  iterations  {len(report.timeline.readings)}"
+    yield f"  iterations  {report.timeline.iterations}"
     if report.end.survived_refusals:
         yield f"  survived    {report.end.survived_refusals} times the card was full, and the program went on"
     if report.end.outcome != FINISHED:
-        yield from _wrapped(f"{report.end.outcome}  {report.end.message}".rstrip(), "  ended       ")
+        said = "" if report.cause is not None else report.end.message  # the headline says it better
+        yield from _wrapped(f"{report.end.outcome}  {said}".rstrip(), "  ended       ")
     for skipped in report.skipped:
         yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import os
 from collections.abc import Callable
 
@@ -35,8 +36,21 @@ def _reader() -> Callable[[], int]:
 
 
 def resident_bytes() -> int:
-    """Resident set of this process. Check by hand: `ps -o rss= -p PID`, in KiB."""
-    return int(_process(os.getpid()).memory_info().rss)
+    """Resident set of this process. Check by hand: `ps -o rss= -p PID`, in KiB.
+
+    Asked for at each iteration: on Linux one short read, half of what psutil needs.
+    """
+    try:
+        file = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return int(_process(os.getpid()).memory_info().rss)
+    try:
+        return int(os.read(file, 100).split()[1]) * _PAGE_BYTES
+    finally:
+        os.close(file)
+
+
+_PAGE_BYTES = mmap.PAGESIZE
 
 
 @functools.cache

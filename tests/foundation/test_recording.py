@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from memdoctor.foundation.errors import BadInput, UnreadableRun
 from memdoctor.foundation.findings import Skipped
-from memdoctor.foundation.readings import DeviceReading, MemoryReading
-from memdoctor.foundation.recording import Recording, read_recording
+from memdoctor.foundation.readings import DeviceReading, MemoryReading, Timeline, thinned
+from memdoctor.foundation.recording import Recording, read_recording, thin
 from memdoctor.foundation.runs import CUT_OFF, FINISHED, RunEnd, RunHeader
 
 HEADER = RunHeader(DeviceReading(0, "t4", 100, 10, "virtual"), "train.py", "2026-11-21T10:00:00+00:00")
@@ -122,3 +124,44 @@ def test_a_full_disk_ends_the_file_and_not_the_run() -> None:
     run = recording.run()
     assert run.timeline.readings == (reading(0),)
     assert "No space left" in run.skipped[0].why
+
+
+def test_the_process_keeps_a_long_run_in_little_memory_and_the_file_keeps_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest iterations as they are, of older ones the largest; the count and the running peak stay exact."""
+    monkeypatch.setattr("memdoctor.foundation.recording.MOST_READINGS", 16)
+    path = tmp_path / "run.mdoc"
+    with Recording(path) as recording:
+        recording.begin(HEADER)
+        for step in range(100):
+            recording.add(replace(reading(step), allocated_bytes=9_999 if step == 21 else 1024))
+        timeline = recording.run().timeline
+    assert len(timeline.readings) <= 16 and timeline.iterations == 100
+    assert [each.step for each in timeline.readings[-4:]] == [96, 97, 98, 99]
+    assert max(each.allocated_bytes for each in timeline.readings) == 9_999
+    assert len(read_recording(path).timeline.readings) == 100
+
+
+def test_a_recording_can_be_thinned(recorded: Path, tmp_path: Path) -> None:
+    thin(recorded, tmp_path / "small.mdoc", most=2)
+    small = read_recording(tmp_path / "small.mdoc")
+    assert [each.step for each in small.timeline.readings] == [0, 2]
+    assert replace(small, timeline=Timeline()) == replace(read_recording(recorded), timeline=Timeline())
+
+
+def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest_too() -> None:
+    class Slow(io.BytesIO):
+        def write(self, data: object) -> int:
+            return super().write(bytes(data)[:7])  # type: ignore[call-overload]  # bytes, which typeshed calls a buffer
+
+    recording, slow = Recording(), Slow()
+    recording._file = slow
+    recording.begin(HEADER)
+    assert json.loads(slow.getvalue())["program"] == "train.py"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 1000])
+def test_no_more_than_asked_for_are_left(count: int) -> None:
+    left = thinned([reading(step) for step in range(count)], 8)
+    assert len(left) <= 8 and left[-4:] == [reading(step) for step in range(count)][-4:]
