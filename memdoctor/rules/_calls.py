@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memdoctor.rules import _summaries
 from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Backward, Forward, LocalCall
-from memdoctor.rules._names import last_name, path_of
+from memdoctor.rules._names import last_name, path_of, place_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
     CARRYING_BUILTINS,
@@ -56,14 +56,10 @@ def value_of(here: Expressions, node: ast.Call) -> Value:
 
 def _added(here: Expressions, node: ast.Call, function: ast.Attribute) -> Value | None:
     """`container.append(x)`, also `d[k].append(x)` and `d.setdefault(k, []).append(x)`."""
-    holder: ast.AST = function.value
-    if isinstance(holder, ast.Call) and last_name(holder.func) in ("setdefault", "get"):
-        holder = holder.func.value if isinstance(holder.func, ast.Attribute) else holder
-    path = path_of(holder)
-    if path is None or not node.args or here.source.imports.resolve(function):
+    if place_of(function.value) is None or not node.args or here.source.imports.resolve(function):
         return None
     item = node.args[-1]
-    here.keep(node, path, here.evaluate(item), item, is_sum=False)
+    here.keep(node, function.value, here.evaluate(item), item, is_sum=False)
     return cut()
 
 

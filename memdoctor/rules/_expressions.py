@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 from memdoctor.rules import _calls
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop, is_over_data
-from memdoctor.rules._names import holders_of, key_of, last_name, path_of, root_of
+from memdoctor.rules._names import holders_of, key_of, last_name, path_of, place_of, root_of, targets_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import CUTTING_ATTRIBUTES, is_loss_like, is_tensor_like
 from memdoctor.rules._values import ARRAY, CONSTANT, Kind, Role, Value, cut, history, join, mix
 
 if TYPE_CHECKING:
     from memdoctor.rules._source import Source
+
+
+_PAIRED = frozenset({"items", "enumerate"})
+_UNKNOWN = frozenset({Kind.OUTSIDE, Kind.OPAQUE})
 
 
 class Expressions:
@@ -68,7 +72,7 @@ class Expressions:
         """What a path holds, with all that was put into it; a path never seen came from outside."""
         value = self.stored(path)
         inside = [self.table[name] for name in self._inside(path)] if path != "self" else []
-        return mix([value, *inside], self.loops) if inside else value
+        return mix([value, *inside], value.loops) if inside else value
 
     def stored(self, path: str) -> Value:
         """What a path was last set to, without what was put into it since."""
@@ -108,6 +112,13 @@ class Expressions:
             if path is not None:
                 self.store(path, value)
 
+    def bind_each(self, target: ast.AST, iterable: ast.AST, over: Value) -> None:
+        """Assign to the target of a loop: of the pairs from `items()` and `enumerate()` the first is no tensor."""
+        if isinstance(target, ast.Tuple) and isinstance(iterable, ast.Call) and last_name(iterable.func) in _PAIRED:
+            self.bind(target.elts[0], cut())
+            target = target.elts[-1]
+        self.bind(target, self.derived(over))
+
     def _unpack(self, targets: list[ast.expr], value: Value) -> None:
         group: list[tuple[str, Value]] = []
         for position, target in enumerate(targets):
@@ -122,17 +133,35 @@ class Expressions:
             return self.derived(value)
         return self.opaque([value])
 
-    def keep(self, node: ast.stmt | ast.expr, path: str, item: Value, added: ast.AST, is_sum: bool) -> Value:
-        """Add an item to the accumulator at a path. A sum made with gradients off, or in an array, gains no graph."""
+    def keep(self, node: ast.stmt | ast.expr, holder: ast.AST, item: Value, added: ast.AST, is_sum: bool) -> None:
+        """Add an item to an accumulator. A sum made with gradients off, or in an array, gains no graph."""
+        path = place_of(holder) or ""
         base = self.stored(path)
         if is_sum and (self.grad_off or self._is_in_array(path)):
-            return base
+            return
         value = Value(Kind.KEEP, [base, item], self.loops)
-        self.flow.keeps.append(Keep(node, path, added, item, value, self.loops, is_sum))
+        self.flow.keeps.append(Keep(node, path, holder, added, item, value, self.loops, is_sum))
         self._put(path, value)
         if not is_sum:
             self._put(f"{path}[-1]", item)
-        return value
+
+    def is_numbered_by_loop(self, key: ast.AST) -> bool:
+        """The key is a name that the loop around it counts through."""
+        loop = self.loops[-1].node if self.loops else None
+        targets = targets_of(loop.target) if isinstance(loop, (ast.For, ast.AsyncFor)) else ()
+        return isinstance(key, ast.Name) and key.id in {path_of(target) for target in targets}
+
+    def keep_numbered(self, node: ast.Assign, target: ast.Subscript, item: Value) -> None:
+        """`losses[i] = loss`: the loop fills a container that was made before; of a stranger nothing is known."""
+        path = path_of(target.value)
+        base = self.stored(path) if path is not None else self.opaque()
+        strangers = {value for value in history(base) if value.name == ARRAY or value.kind in _UNKNOWN}
+        if path is None or strangers:
+            self.bind(target, item)
+            return
+        value = Value(Kind.KEEP, [base, item], self.loops)
+        self.flow.keeps.append(Keep(node, path, target.value, node.value, item, value, self.loops[-1:], False))
+        self._put(path, value)
 
     def _is_in_array(self, path: str) -> bool:
         root = root_of(path)
@@ -216,12 +245,21 @@ class Expressions:
         for generator in node.generators:
             over = self.evaluate(generator.iter)
             self.loops = (*self.loops, Loop(node, False, is_over_data(generator.iter)))
-            self.bind(generator.target, self.derived(over))
+            self.bind_each(generator.target, generator.iter, over)
             for condition in generator.ifs:
                 self.evaluate(condition)
         element = self.evaluate(node.value if isinstance(node, ast.DictComp) else node.elt)
+        result = self._collection(node, element) if self.loops[-1].over_data else mix([element], loops)
         self.loops, self.table = loops, table
-        return mix([element], self.loops)
+        return result
+
+    def _collection(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, element: Value) -> Value:
+        """What a comprehension over data holds at its end; a generator holds one element at a time."""
+        value = Value(Kind.KEEP, [cut(), element], self.loops)
+        if not isinstance(node, ast.GeneratorExp):
+            added = node.value if isinstance(node, ast.DictComp) else node.elt
+            self.flow.keeps.append(Keep(node, "", node, added, element, value, self.loops[-1:], False))
+        return value
 
     def _named(self, node: ast.NamedExpr) -> Value:
         value = self.evaluate(node.value)

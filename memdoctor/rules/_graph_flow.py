@@ -25,6 +25,8 @@ class Keep:
     node: ast.stmt | ast.expr
     path: str
     """Where the accumulator is: `total`, `stats['loss']`, `self.history`."""
+    holder: ast.AST
+    """The same, as an expression."""
     added: ast.AST
     """The expression that is added."""
     item: Value
@@ -36,11 +38,7 @@ class Keep:
     @property
     def name(self) -> str:
         """The accumulator as its author wrote it."""
-        if isinstance(self.node, ast.Call):
-            return shown(self.node.func.value) if isinstance(self.node.func, ast.Attribute) else self.path
-        if isinstance(self.node, ast.Assign):
-            return shown(self.node.targets[0])
-        return shown(self.node.target) if isinstance(self.node, ast.AugAssign) else self.path
+        return shown(self.holder)
 
 
 @dataclass(eq=False)
@@ -158,6 +156,8 @@ class Flow:
         return [loop for loop in keep.loops if self._outlives(keep, loop)]
 
     def _outlives(self, keep: Keep, loop: Loop) -> bool:
+        if loop.node is keep.node:  # a comprehension
+            return True
         head = self.heads.get((loop, keep.path))
         if head is None or head not in history(keep.value.inputs[0]):
             return False

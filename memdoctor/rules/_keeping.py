@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from memdoctor.rules._callers import callers_only_read
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop
-from memdoctor.rules._names import identifiers, path_of, root_of, words
+from memdoctor.rules._names import identifiers, path_of, words
 from memdoctor.rules._source import Source
 from memdoctor.rules._summaries import role_of
 from memdoctor.rules._values import Kind, Role, State, Value, ancestors
@@ -45,38 +45,21 @@ def carries_output(flow: Flow, keep: Keep) -> bool:
     return flow.state(keep.item) is State.YES and not keep.is_sum and role_of(flow, [keep.item]) is Role.OUTPUT
 
 
-def is_kept_by_step(source: Source, flow: Flow, keep: Keep) -> bool:
-    """A function that trains one step adds what it has backwarded to what was there before the call."""
-    if keep.loops or flow.scope.others_decide or not flow.begins_outside(keep):
-        return False
-    if not is_freed(flow, keep.item) or keep.value in flow.backwarded:
-        return False
-    return root_of(keep.path) not in flow.scope.parameters and not _is_capped_elsewhere(source, flow, keep)
-
-
-def _is_capped_elsewhere(source: Source, flow: Flow, keep: Keep) -> bool:
-    """Another function of the class, or of the file, limits or empties the container."""
-    owner = flow.scope.owner
-    others = [other for other in source.flows() if other.scope.owner is owner and other is not flow]
-    if any(keep.path in other.capped for other in others):
-        return True
-    scopes = [other.scope for other in others if other.scope.name not in ("", "__init__")]
-    return any(_empties(node, keep.path) for scope in scopes for node in scope.own_nodes())
-
-
-def _empties(node: ast.AST, path: str) -> bool:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "clear":
-        return path_of(node.func.value) == path
-    return isinstance(node, ast.Assign) and path in {path_of(target) for target in node.targets}
-
-
-def growing_loops(flow: Flow, keep: Keep) -> Iterator[Loop]:
+def growing_loops(source: Source, flow: Flow, keep: Keep) -> Iterator[Loop]:
     """The loops over data in which it grows by a graph made there, and that is not backwarded later."""
-    if keep.path in flow.capped or keep.value in flow.backwarded:
+    if keep.path in flow.capped or keep.value in flow.backwarded or _is_handed_on(source, flow, keep):
         return
     for loop in flow.outlived_loops(keep):
         if flow.trains(loop) or (loop.over_data and has_fresh_forward(keep.item, loop)):
             yield loop
+
+
+def _is_handed_on(source: Source, flow: Flow, keep: Keep) -> bool:
+    """The caller gets it with its graph, and may train on it: no backward has run, and nothing says evaluation."""
+    if is_freed(flow, keep.item) or _is_evaluated(flow, keep) or is_evaluation(flow.scope.name):
+        return False
+    given = ancestors(value for value in flow.returns if flow.state(value) is not State.NO)
+    return keep.value in given and not callers_only_read(source, flow.scope)
 
 
 def has_fresh_forward(item: Value, loop: Loop) -> bool:
@@ -100,8 +83,11 @@ def kept_outputs(source: Source, flow: Flow) -> Iterator[Keep]:
     if flow.scope.others_decide:
         return
     for keep in flow.keeps:
-        if carries_output(flow, keep) and any(has_fresh_forward(keep.item, loop) for loop in growing_loops(flow, keep)):
+        loops = growing_loops(source, flow, keep) if carries_output(flow, keep) else ()
+        if any(has_fresh_forward(keep.item, loop) for loop in loops):
             if is_freed(flow, keep.item) or _is_evaluated(flow, keep) or _is_collected(source, flow, keep):
+                yield keep
+            elif _is_of_trained_model(flow, keep) and not flow.begins_outside(keep):
                 yield keep
 
 
@@ -111,7 +97,17 @@ def _is_collected(source: Source, flow: Flow, keep: Keep) -> bool:
     return is_returned and not flow.runs_backward and callers_only_read(source, flow.scope)
 
 
+def _is_of_trained_model(flow: Flow, keep: Keep) -> bool:
+    """The loop trains the model, and runs it once more only to keep what comes out: samples of a generator."""
+    made_of = ancestors([keep.item])
+    models = {path_of(forward.node.func) for forward in flow.forwards if forward.value in made_of}
+    trained = {path_of(forward.node.func) for forward in flow.forwards if flow.is_backwarded(forward)}
+    return bool(models) and models <= trained and keep.value not in ancestors(flow.returns)
+
+
 def _is_evaluated(flow: Flow, keep: Keep) -> bool:
     made_of = ancestors([keep.item])
     modes = [forward.evaluates for forward in flow.forwards if forward.value in made_of]
-    return not flow.runs_backward and (all(modes) or (is_evaluation(flow.scope.name) and False not in modes))
+    in_evaluation = bool(modes) and all(modes)
+    by_name = is_evaluation(flow.scope.name) and False not in modes
+    return not flow.runs_backward and (in_evaluation or by_name)

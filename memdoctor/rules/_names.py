@@ -21,6 +21,13 @@ def path_of(node: ast.AST) -> str | None:
     return None
 
 
+def place_of(node: ast.AST) -> str | None:
+    """The path of a container: of `d` for `d.setdefault(k, [])` and `d.get(k)`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("setdefault", "get"):
+        return path_of(node.func.value)
+    return path_of(node)
+
+
 def key_of(node: ast.AST) -> str:
     """A constant key as Python writes it, `*` for any other."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from memdoctor.rules._additions import Addition, addition
 from memdoctor.rules._expressions import Expressions
 from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._loops import loop_of
 from memdoctor.rules._names import last_name, nodes_in, path_of, targets_of
 from memdoctor.rules._scopes import Scope
-from memdoctor.rules._values import Kind, Value, join
+from memdoctor.rules._values import Kind, Value, cut, join
 
 if TYPE_CHECKING:
     from memdoctor.rules._source import Source
@@ -48,33 +49,36 @@ class _Statements:
         self.here.evaluate(node.value)
 
     def _assign(self, node: ast.Assign) -> None:
-        added = self._accumulation(node.targets[0], node.value)
-        if len(node.targets) == 1 and added:
-            self._accumulate(node, node.targets[0], added)
+        pairs = _pairs(node)
+        if any(self._addition(target, value) for target, value in pairs):
+            for target, value in pairs:
+                self._assign_one(node, target, value)
             return
-        value = self.here.evaluate(node.value)
+        result = self.here.evaluate(node.value)
         for target in node.targets:
-            self.here.bind(target, value)
-            self._note_limit(target, value)
+            self._put(node, target, result)
 
-    def _note_limit(self, target: ast.AST, value: Value) -> None:
+    def _assign_one(self, node: ast.Assign, target: ast.expr, value: ast.expr) -> None:
+        found = self._addition(target, value)
+        if found is None:
+            self._put(node, target, self.here.evaluate(value))
+            return
+        for part in found.aside:
+            self.here.evaluate(part)
+        item = self.here.computed([self.here.evaluate(term) for term in found.added])
+        self.here.keep(node, target, item, found.added[0], found.is_sum)
+
+    def _addition(self, target: ast.expr, value: ast.expr) -> Addition | None:
+        return addition(target, value, self.here.source.imports.resolve)
+
+    def _put(self, node: ast.Assign, target: ast.expr, value: Value) -> None:
+        if isinstance(target, ast.Subscript) and self.here.is_numbered_by_loop(target.slice):
+            self.here.keep_numbered(node, target, value)
+            return
+        self.here.bind(target, value)
         path = path_of(target)
         if value.name == "deque" and path is not None:
             self.flow.capped.add(path)
-
-    def _accumulation(self, target: ast.AST, value: ast.AST) -> list[ast.AST]:
-        """What is added in `total = total + x`, terms in any order, or `sums = {k: sums[k] + new[k] for k in sums}`."""
-        path = path_of(target)
-        old = f"{path}[*]" if isinstance(value, ast.DictComp) else path
-        terms = _terms(value.value if isinstance(value, ast.DictComp) else value)
-        added = [term for term in terms if path_of(term) != old]
-        return added if path is not None and len(added) < len(terms) else []
-
-    def _accumulate(self, node: ast.Assign, target: ast.AST, added: list[ast.AST]) -> None:
-        path = path_of(target)
-        assert path is not None
-        item = self.here.computed([self.here.evaluate(term) for term in added])
-        self.here.keep(node, path, item, added[0], is_sum=not any(isinstance(term, ast.List) for term in added))
 
     def _annotated(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
@@ -86,7 +90,7 @@ class _Statements:
         if path is None:
             return
         if isinstance(node.op, (ast.Add, ast.Sub)):
-            self.here.keep(node, path, item, node.value, is_sum=not isinstance(node.value, ast.List))
+            self.here.keep(node, node.target, item, node.value, is_sum=not isinstance(node.value, ast.List))
         else:
             self.here.store(path, self.here.computed([self.here.read(path), item]))
 
@@ -105,9 +109,9 @@ class _Statements:
 
     def _delete(self, node: ast.Delete) -> None:
         for target in node.targets:
-            path = path_of(target)
+            path = path_of(target.value if _is_slice(target) else target)
             if path is not None:
-                self.here.store(path, self.here.opaque())
+                self.here.store(path, cut() if _is_slice(target) else self.here.opaque())
 
     def _if(self, node: ast.If) -> None:
         self.here.evaluate(node.test)
@@ -174,7 +178,7 @@ class _Statements:
         self.flow.heads.update({(loop, path): head for path, head in heads.items()})
         self.here.loops = (*outer, loop)
         if not isinstance(node, ast.While):
-            self.here.bind(node.target, self.here.derived(over))
+            self.here.bind_each(node.target, node.iter, over)
         self._leaving.append([])
         self.run(node.body)
         ends = [*self._leaving.pop(), *([self.here.table] if self.reachable else [])]
@@ -209,10 +213,19 @@ def _joined(first: _Table, second: _Table) -> _Table:
     return table
 
 
-def _terms(node: ast.AST) -> list[ast.AST]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
-        return [*_terms(node.left), *_terms(node.right)]
-    return [node]
+def _pairs(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
+    """Targets with what goes into them, for one target: `total, n = total + loss, n + 1` has two."""
+    target, value = node.targets[0], node.value
+    if len(node.targets) > 1:
+        return []
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        return list(zip(target.elts, value.elts))
+    return [(target, value)]
+
+
+def _is_slice(target: ast.AST) -> TypeGuard[ast.Subscript]:
+    """`items[:]`: to delete it empties the list."""
+    return isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice)
 
 
 def _changed_paths(loop: ast.AST) -> set[str]:
@@ -225,12 +238,18 @@ def _changed_paths(loop: ast.AST) -> set[str]:
 
 def _targets(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.Assign):
-        return list(node.targets)
+        return [*node.targets, *_filled(node.targets)]
     if isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.For, ast.NamedExpr)):
         return [node.target]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATORS:
         return [node.func.value]
     return []
+
+
+def _filled(targets: list[ast.expr]) -> list[ast.AST]:
+    """The containers in `losses[i] = loss`."""
+    items = [target for target in targets if isinstance(target, ast.Subscript)]
+    return [item.value for item in items if isinstance(item.slice, ast.Name)]
 
 
 _HANDLERS: dict[type, Callable[[_Statements, Any], None]] = {

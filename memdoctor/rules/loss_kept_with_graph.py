@@ -28,8 +28,7 @@ Good::
         loss.backward()
         history.append(loss.detach())
 
-Does not see: a meter or a loss function in another file; a function that keeps the loss of each call in a list that it
-is given.
+Does not see: a meter or a loss function in another file.
 """
 
 from __future__ import annotations
@@ -40,25 +39,35 @@ from collections.abc import Iterator
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._edits import after
 from memdoctor.rules._graph_flow import Flow, Keep
-from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, is_kept_by_step, needs_summary
-from memdoctor.rules._meters import graphs_given, is_kept_argument
+from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
+from memdoctor.rules._meters import graphs_given
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
+from memdoctor.rules._steps import freed_by_calls
+from memdoctor.rules._summaries import role_of
+from memdoctor.rules._values import Role
 
 
 def check(source: Source) -> Iterator[Finding]:
     """Report each accumulator that keeps a proven graph over iterations and is never backwarded itself."""
     for flow in source.flows():
         for keep in flow.keeps:
-            if carries_loss(flow, keep) and any(growing_loops(flow, keep)):
+            if carries_loss(flow, keep) and any(growing_loops(source, flow, keep)):
                 yield _finding(source, flow, keep, is_freed(flow, keep.item), needs_summary(keep.item))
-            elif carries_loss(flow, keep) and is_kept_by_step(source, flow, keep):
-                yield _finding(source, flow, keep, True, True)
-            elif is_kept_argument(flow, keep):
-                given = next(graphs_given(source, flow, keep), None)
-                if given is not None:
-                    yield _finding(source, flow, keep, is_freed(*given), True)
+                continue
+            freed = list(_freed_by_calls(source, flow, keep))
+            if freed:
+                yield _finding(source, flow, keep, all(freed), True)
+
+
+def _freed_by_calls(source: Source, flow: Flow, keep: Keep) -> Iterator[bool]:
+    """For each way in which calls of this function make it grow: was the backward of its graphs run?"""
+    if carries_loss(flow, keep):
+        yield from freed_by_calls(source, flow, keep)
+    for caller, given in graphs_given(source, flow, keep):
+        if keep.is_sum or role_of(caller, [given]) is Role.LOSS:
+            yield is_freed(caller, given)
 
 
 def _finding(source: Source, flow: Flow, keep: Keep, freed: bool, from_summary: bool) -> Finding:
