@@ -1,0 +1,102 @@
+"""After each test PyTorch and the interpreter are as they were before: no hook, mode, callback or patched name is left."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+PATCHABLE = (
+    "builtins", "sys", "threading", "threading.Thread", "gc", "torch", "torch._C", "torch.Tensor", "torch.cuda",
+    "torch.cuda.memory", "torch.cuda.random", "torch.accelerator", "torch.serialization", "torch.autograd",
+    "torch.nn.Module", "torch.optim.Optimizer", "torch.utils._foreach_utils",
+    "torch.utils.data.DataLoader", "torch.utils.data.dataloader", "torch.utils.data.dataloader._BaseDataLoaderIter",
+    "torch.distributions.Distribution", "torch.backends.cudnn", "torch.utils.checkpoint",
+)
+"""Modules and classes whose names memdoctor replaces, or could."""
+CHANGES_BY_ITSELF = {"last_exc", "last_type", "last_value", "last_traceback", "stdout", "stderr", "stdin", "_getframe"}
+HOOKS = {
+    "torch.nn.modules.module": (
+        "_global_forward_pre_hooks", "_global_forward_hooks", "_global_forward_hooks_always_called",
+        "_global_backward_hooks", "_global_backward_pre_hooks", "_global_module_registration_hooks",
+        "_global_parameter_registration_hooks", "_global_buffer_registration_hooks",
+    ),
+    "torch.optim.optimizer": ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"),
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What monkeypatch itself has replaced is put back before this looks again: it asks for it last."""
+    names_before, before = names(), state()
+    yield
+    monkeypatch.undo()
+    after = names()
+    changed = [name for name, value in after.items() if names_before.get(name, value) is not value]
+    assert [name for name in changed if not _is_torchs(after[name])] == []
+    assert state() == before
+    assert not left_in_torch()
+
+
+def names() -> dict[str, object]:
+    """Functions and classes under every name that could be patched."""
+    return {
+        f"{owner}.{name}": value
+        for owner in PATCHABLE if (found := _find(owner)) is not None
+        for name, value in list(vars(found).items()) if name not in CHANGES_BY_ITSELF and callable(value)
+    }
+
+
+def _is_torchs(value: object) -> bool:
+    """PyTorch wraps some of its functions anew (`torch.manual_seed`) when `torch._dynamo` is first imported."""
+    return str(getattr(value, "__module__", "")).partition(".")[0] == "torch"
+
+
+def state() -> dict[str, object]:
+    """What the interpreter calls on its own."""
+    return {
+        "gc callbacks": list(gc.callbacks),
+        "garbage collector": (gc.isenabled(), gc.get_threshold()),
+        "trace and profile function": (sys.gettrace(), sys.getprofile()),
+        "exception hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
+        "import": builtins.__import__,
+        "warnings": warnings.showwarning,
+    }
+
+
+def left_in_torch() -> dict[str, object]:
+    """Global hooks and modes; a test that needs one removes it itself."""
+    left: dict[str, object] = {}
+    for module, names in HOOKS.items():
+        if module in sys.modules:
+            left |= {name: hooks for name in names if (hooks := getattr(sys.modules[module], name, None))}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        left |= {name: count for name, count in _modes(torch).items() if count}
+    return left
+
+
+def _modes(torch: Any) -> dict[str, int]:
+    depths: dict[str, Callable[[], int]] = {
+        "function modes": torch._C._len_torch_function_stack,
+        "dispatch modes": torch._C._len_torch_dispatch_stack,
+    }
+    return {name: depth() for name, depth in depths.items()}
+
+
+def _find(path: str) -> Any:
+    """The module or class, if it has been loaded; looking for it loads nothing."""
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        found = sys.modules.get(".".join(parts[:length]))
+        if found is not None:
+            for name in parts[length:]:
+                found = getattr(found, name, None)
+            return found
+    return None
