@@ -1,4 +1,4 @@
-"""After each test PyTorch and the interpreter are as they were before: no hook, mode, callback or patched name is left."""
+"""After each test PyTorch and the interpreter are as before: no hook, mode, callback or patched name is left."""
 
 from __future__ import annotations
 

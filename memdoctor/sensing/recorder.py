@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -57,6 +59,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._handles = [
+            _NoWordAboutHooks(),
             register_optimizer_step_post_hook(self._after_optimizer_step),
             register_module_forward_pre_hook(self._before_forward),
             register_module_forward_hook(self._after_forward, always_call=True),
@@ -133,6 +136,25 @@ class Recorder:
         if self._has_optimizer is None:
             self._has_optimizer = _has_optimizer(module)
         return self._has_optimizer
+
+
+_ABOUT_HOOKS = (
+    "ignore", re.compile(r"Using `torch\.compile\(module\)` when there are global hooks"), UserWarning, None, 0
+)
+
+
+class _NoWordAboutHooks:
+    """PyTorch warns at each call of a compiled module of global hooks; they are ours, and harmless there.
+
+    Not by `warnings.filterwarnings`, which would make warnings that were shown once appear again.
+    """
+
+    def __init__(self) -> None:
+        warnings.filters.insert(0, _ABOUT_HOOKS)  # type: ignore[attr-defined]  # a list, typed as a Sequence
+
+    def remove(self) -> None:
+        with contextlib.suppress(ValueError):  # the program has set filters of its own
+            warnings.filters.remove(_ABOUT_HOOKS)  # type: ignore[attr-defined]  # as above
 
 
 class _CallDepth(threading.local):
