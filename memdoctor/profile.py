@@ -194,5 +194,5 @@ def _shown(prof: Profile) -> Iterator[None]:
 
 
 def show(report: RunReport) -> None:
-    """Write the report to standard error, where a decorated program's own output does not run into it."""
-    print(run_text(report), file=sys.stderr)
+    """Write the report to standard error, on a line of its own: a progress bar leaves the last one unfinished."""
+    print(f"\n{run_text(report)}", file=sys.stderr)

@@ -33,6 +33,23 @@ KEEPS = [
     pytest.param("named_tuples", "run.transitions", 21, 3072, False, id="named tuples in a namespace"),
     pytest.param("partial_callback", "sink", 10, 2560, False, id="a list bound by partial"),
     pytest.param("queue_and_thread", "results", 24, 512, False, id="a queue that nobody empties"),
+    pytest.param("chained_errors", "last_error", 27, 1536, False, id="an exception and all those it was raised from"),
+    pytest.param("context_variable", "trace", 11, 2560, False, id="a list in a context variable"),
+    pytest.param("descriptor_versions", "Versioned.versions", 16, 1024, True, id="a descriptor that forgets nothing"),
+    pytest.param("finalizers", "weakref.finalize", 18, 3584, False, id="arguments of finalizers"),
+    pytest.param("forgotten_optimizers", "MetaLearner.inner", 18, 8 * 512, False, id="optimizers of earlier tasks"),
+    pytest.param("future_results", "pending", 24, 2048, False, id="futures with their results"),
+    pytest.param("heap_of_hard_examples", "Miner.heap", 15, 2560, False, id="a heap that is never popped"),
+    pytest.param("hook_closure", "seen", 12, 8704, True, id="a list in the closure of a hook"),
+    pytest.param("keyword_default", "_known", 8, 2560, False, id="a default that is made once, and filled late"),
+    pytest.param("logging_records", "Trail.records", 15, 2048, True, id="records of a logging handler"),
+    pytest.param("notebook_out", "Shell.user_ns['Out']", 19, 3072, True, id="the Out of a notebook"),
+    pytest.param("suspended_generators", "Server.sessions", 22, 3072, False, id="generators that wait"),
+    pytest.param("teed_loader", "training", 15, 2560, False, id="batches that a tee keeps for its other half"),
+    pytest.param(
+        "validation_outputs", "LitClassifier.validation_step_outputs", 21, 1024, False, id="two every third step"
+    ),
+    pytest.param("views_by_label", "gallery[*]", 11, 6144, False, id="rows that keep their whole batch"),
     pytest.param("retained_hook", "net[1]._forward_hooks", 12, 3072, False, id="hooks that are never removed"),
 ]
 
@@ -49,11 +66,33 @@ def test_the_holder_is_named_with_its_line_and_bytes(
     assert (finding.retainer.bytes_per_step, finding.retainer.keeps_graph) == (bytes_per_step, keeps_graph)
 
 
-@pytest.mark.parametrize("program", ["optimizer_per_fold", "running_statistics", "weak_cache"])
+LETS_GO = [
+    "best_of_five", "bounded_queue", "buffered_log", "cached_property_samples", "episodes", "image_pool",
+    "lru_of_eight", "notebook_numbers", "optimizer_per_fold", "replay_deque", "replay_slots", "running_statistics",
+    "swapped_teachers", "validation_epochs", "weak_cache",
+]
+
+
+@pytest.mark.parametrize("program", LETS_GO)
 def test_a_program_that_lets_go_is_left_alone(program: str) -> None:
     report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card="a100-40gb", output=None).report
     assert report.growth.verdict in ("none", "plateau")
     assert report.findings == ()
+
+
+BOUNDED = [
+    pytest.param("replay_deque", "memory fills, 1.0 KiB each", "10,000 elements, 9.8 MiB", id="the maxlen of a deque"),
+    pytest.param("replay_slots", "Replay.slots fills, 2.0 KiB each", "200 elements, 400.0 KiB", id="slots made ahead"),
+    pytest.param("image_pool", "ImagePool.images fills, 1.5 KiB each", "50 elements, 75.0 KiB", id="a pool_size"),
+]
+
+
+@pytest.mark.parametrize(("program", "rate", "limit"), BOUNDED)
+def test_a_buffer_that_is_not_full_yet_is_named_with_what_it_will_hold(program: str, rate: str, limit: str) -> None:
+    report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card="a100-40gb", output=None).report
+    assert report.growth.verdict == "plateau"
+    assert rate in report.growth.explanation
+    assert limit in report.growth.explanation
 
 
 def test_without_a_card_the_host_is_counted() -> None:

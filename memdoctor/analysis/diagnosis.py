@@ -17,10 +17,11 @@ Source = Callable[[str], str | None]
 
 def conclude(run: Run, source: Source) -> Verdict:
     """Judge a run where its source can be read, so that names and lines travel with the recording."""
-    growth = decide(run.timeline, run.looks, capacity_bytes=run.header.device.free_bytes or None, source=source)
+    capacity_bytes = run.header.device.free_bytes or None
+    growth = decide(run.timeline, run.looks, capacity_bytes=capacity_bytes, source=source)
     if growth.verdict not in LEAKS and any(skipped.what in (SEARCH, REST_OF_RUN) for skipped in run.skipped):
         growth = Growth("none", "This run could not be judged: a part of it was not looked at.", Confidence.LOW)
-    return Verdict(growth, findings(run.looks, growth, source))
+    return Verdict(growth, findings(run.looks, growth, source, capacity_bytes=capacity_bytes))
 
 
 def diagnose(run: Run, source: Source) -> RunReport:
@@ -35,5 +36,5 @@ def diagnose(run: Run, source: Source) -> RunReport:
         skipped=run.skipped,
         peak_breakdown=run.peak_breakdown,
         crash=run.crash,
-        cause=cause_of(run.crash, verdict, len(run.timeline.readings)) if run.crash is not None else None,
+        cause=cause_of(run.crash, verdict, run.timeline.iterations) if run.crash is not None else None,
     )

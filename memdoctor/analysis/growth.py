@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memdoctor.analysis.enlarging import Enlarging, enlarging
-from memdoctor.analysis.lasting import Lasting, lasting, survivor_events
+from memdoctor.analysis.lasting import Lasting, filling, lasting, survivor_events
+from memdoctor.analysis.names import holder_name
 from memdoctor.analysis.put_line import Source, no_source
 from memdoctor.analysis.shells import Shell, shells
 from memdoctor.foundation.findings import Confidence
@@ -28,7 +29,7 @@ def decide(
     `capacity_bytes` is the size of the card, if it is known; `source` gives the text of a file, which tells a tensor
     that grows from a batch that happens to be larger.
     """
-    lasts, grows = lasting(looks), enlarging(looks, source)
+    lasts, grows = lasting(looks, capacity_bytes), enlarging(looks, source)
     if (lasts or grows) and _are_stale(timeline, looks):
         return Growth("none", "This run could not be judged: searching its heap took too much time.", Confidence.LOW)
     if lasts or grows:
@@ -37,7 +38,7 @@ def decide(
     if longer:
         return _host_leak(longer)
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
-        return _plateau(looks)
+        return _plateau(looks, filling(looks, capacity_bytes))
     return _no_leak(timeline)
 
 
@@ -100,14 +101,21 @@ def _host_leak(longer: Sequence[Shell]) -> Growth:
     )
 
 
-def _plateau(looks: Sequence[Look]) -> Growth:
+def _plateau(looks: Sequence[Look], fills: Sequence[Lasting]) -> Growth:
     last = looks[-1]
     unexplained = _unexplained(last)
-    if unexplained:
+    if fills:
+        text = f"No leak so far: {' '.join(map(_filling, fills))}"
+    elif unexplained:
         text = "Some tensors outlive their iteration though no variable holds them: a library may."
     else:
         text = "No leak: some tensors outlive their iteration, but what holds them lets old ones go or is bounded."
     return Growth("plateau", text, Confidence.MEDIUM, unexplained_bytes_per_step=unexplained, unit=last.unit)
+
+
+def _filling(each: Lasting) -> str:
+    name, rate, full = holder_name(each.holder.pieces), format_bytes(each.bytes_per_tick), format_bytes(each.full_bytes)
+    return f"{name} fills, {rate} each {each.look.unit}, and holds at most {each.capacity:,} elements, {full}."
 
 
 def _no_leak(timeline: Timeline) -> Growth:

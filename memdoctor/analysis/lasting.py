@@ -34,13 +34,43 @@ class Lasting:
     """Blocks of all events but the last, which may not be complete, over the iterations from the first to the last."""
     is_regular: bool
     """False if the events are so rare that more of them are needed to be sure."""
+    capacity: int = 0
+    """Most elements that the holder may have; 0 where nobody says."""
+
+    @property
+    def elements(self) -> int:
+        """How many of its elements keep survivors."""
+        depth = len(self.holder.pieces)
+        births = {survivor.birth for survivor in self.survivors}
+        heads = [path.pieces[depth:depth + 1] for path in self.holder.paths if births.intersection(path.storages)]
+        alike = any(piece.text == "*" for head in heads for piece in head)
+        return len(heads) if alike else len(set(heads))
+
+    @property
+    def full_bytes(self) -> int:
+        """What it will hold once it is full, if the elements to come are like those that came."""
+        return self.capacity * sum(survivor.block_bytes for survivor in self.survivors) // self.elements
 
 
-def lasting(looks: Sequence[Look]) -> tuple[Lasting, ...]:
+def lasting(looks: Sequence[Look], room_bytes: int | None = None) -> tuple[Lasting, ...]:
     """The holders that grow without end, as far as the looks can tell; the largest first.
 
-    A holder that is seen in several units is reported in that of the optimizer.
+    A holder that is seen in several units is reported in that of the optimizer. One that is bounded does not count,
+    unless it will need more than the room that there is.
     """
+    return tuple(each for each in _growing(looks) if not _will_fit(each, room_bytes))
+
+
+def filling(looks: Sequence[Look], room_bytes: int | None = None) -> tuple[Lasting, ...]:
+    """Buffers and caches that are not full yet, and will fit into the room that there is."""
+    return tuple(each for each in _growing(looks) if _will_fit(each, room_bytes))
+
+
+def _will_fit(each: Lasting, room_bytes: int | None) -> bool:
+    return each.capacity > 0 and (room_bytes is None or each.full_bytes <= room_bytes)
+
+
+def _growing(looks: Sequence[Look]) -> tuple[Lasting, ...]:
     found: dict[object, Lasting] = {}
     for unit in _units(looks):
         of_unit = [look for look in looks if look.unit == unit]
@@ -73,7 +103,15 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
         if _goes_on(events, last) and _keeps_pace(events) and not _is_bounded(holder) and _stays(holder, looks):
             gap = _gap(events)
             rate = _rate(survivors, events) if last.exact_births else _rate_by_census(survivors, events)
-            yield Lasting(holder, last, survivors, rate, gap <= _LARGEST_GAP)
+            yield Lasting(holder, last, survivors, rate, gap <= _LARGEST_GAP, _capacity(holder, looks))
+
+
+def _capacity(holder: Holder, looks: Sequence[Look]) -> int:
+    """What all looks agree on: a list with a hole has no fixed number of slots if it is longer the next time."""
+    depth = len(holder.pieces)
+    seen = (path.pieces[depth - 1] for look in looks for path in look.paths if path.pieces[:depth] == holder.pieces)
+    capacities = {piece.capacity for piece in seen}
+    return capacities.pop() if holder.is_container and len(capacities) == 1 else 0
 
 
 def _goes_on(events: Sequence[int], look: Look) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from memdoctor.foundation.looks import Piece
 
-_VARIABLES = ("local", "global", "cell", "default", "cached", "contextvar", "cycle", "instance")
+_VARIABLES = ("local", "global", "cell", "default", "cached", "contextvar", "registry", "cycle", "instance")
 _CYCLE_NAME = "p.grad"
 
 
@@ -33,6 +33,8 @@ def holder_path(pieces: Sequence[Piece]) -> str:
         return "no variable: a reference cycle through C++"
     if root.kind == "instance":
         return f"a {root.text} that only the running statement holds"
+    if root.kind == "registry":
+        return f"{root.text}, which {root.scope} keeps"
     if root.kind == "contextvar":
         return f"{root.text}, context variable"
     where = f" in {root.file}" if root.file else ""

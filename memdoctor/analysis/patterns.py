@@ -48,13 +48,13 @@ def pattern_of(kept: Kept) -> Pattern:
     return next(pattern for recognise in _PATTERNS if (pattern := recognise(kept)) is not None)
 
 
-def shell_pattern(name: str, nodes_per_step: int) -> Pattern:
+def shell_pattern(name: str, nodes_per_step: int, *, is_scalar: bool) -> Pattern:
     """A graph that backward has emptied and that still gets longer."""
     return Pattern(
         "MD101",
         "loss-kept-with-graph",
         f"{nodes_per_step} graph nodes more stay on the host each time; backward has freed what they had saved.",
-        f"Add `.item()` (a number) or `.detach()` to what is put into {name}.",
+        f"Add `{'.item()' if is_scalar else '.detach()'}` to what is put into {name}.",
     )
 
 
@@ -108,6 +108,17 @@ def _hook(kept: Kept) -> Pattern | None:
     )
 
 
+def _finalizer(kept: Kept) -> Pattern | None:
+    if kept.pieces[0].text != "weakref.finalize":
+        return None
+    return Pattern(
+        "MD103",
+        "output-kept-on-device",
+        "What is passed to a finalizer lives as long as the object that it waits for.",
+        "Pass it numbers instead of tensors, or register it on an object that dies soon.",
+    )
+
+
 def _exception(kept: Kept) -> Pattern | None:
     through_frame = any(piece.kind == "local" for path in kept.paths for piece in path.pieces[len(kept.pieces):])
     if not through_frame:
@@ -131,8 +142,15 @@ def _scalars_with_graph(kept: Kept) -> Pattern | None:
         "MD101",
         "loss-kept-with-graph",
         f"With each value {cause}",
-        f"Put `.item()` (a number) or `.detach()` into {kept.name}, or compute the value under `torch.no_grad()`.",
+        f"Put `.item()` into {kept.name}: a number keeps nothing.{_detached_view(kept)}",
     )
+
+
+def _detached_view(kept: Kept) -> str:
+    """`mse_loss` on a card reduces in place: its result is the first element of all it has computed."""
+    if kept.view_bytes is None:
+        return " `.detach()` would drop the graph too, and leave a block of the card for each value."
+    return " `.detach()` would not be enough: the value is a view of a larger storage."
 
 
 def _state_with_graph(kept: Kept) -> Pattern | None:
@@ -163,8 +181,8 @@ def _view(kept: Kept) -> Pattern | None:
     return Pattern(
         "MD103",
         "output-kept-on-device",
-        f"A slice of {format_bytes(kept.view_bytes)} keeps its whole storage.",
-        "Use `.clone()` on the slice before it is kept.",
+        f"A view of {format_bytes(kept.view_bytes)} keeps its whole storage.",
+        "Keep `.item()`, a number." if kept.are_scalars else "Use `.clone()` on the view before it is kept.",
     )
 
 
@@ -178,6 +196,7 @@ _PATTERNS: Sequence[Callable[[Kept], Pattern | None]] = (
     _cycle_of_gradient,
     _cached_function,
     _hook,
+    _finalizer,
     _exception,
     _scalars_with_graph,
     _state_with_graph,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from memdoctor.analysis.chains import Accessor, Chain, Scope
+from memdoctor.analysis.chains import ANY_KEY, Accessor, Chain, Scope
 from memdoctor.analysis.names import anchor
 from memdoctor.analysis.puts import EMPTY, ITEM, Put, SourceFile, read_source
 from memdoctor.foundation.locations import Location
@@ -81,6 +81,20 @@ def put_line(
     return _location(best.file, best.put.statement) if best is not None else None
 
 
+def as_put(
+    pieces: Sequence[Piece], keys: frozenset[str], files: Sequence[str], source: Source
+) -> tuple[Piece, ...]:
+    """The pieces with `*` for each key that the statement takes from a variable: `gallery[label].append(image)`."""
+    best = _best(pieces, keys, _loaded(pieces, files, source))
+    start = anchor(pieces) + 1
+    if best is None or best.depth != len(pieces) - start:
+        return tuple(pieces)
+    accessors = best.put.target[len(best.put.target) - best.depth:]
+    varies = (piece.kind in ("key", "index") and each == ANY_KEY for piece, each in zip(pieces[start:], accessors))
+    named = (replace(piece, text="*") if vary else piece for piece, vary in zip(pieces[start:], varies))
+    return (*pieces[:start], *named)
+
+
 def starts_anew(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> bool:
     """True if every statement that assigns the place takes nothing from what it held before."""
     best = _best(pieces, frozenset(), _loaded(pieces, files, source))
@@ -107,11 +121,13 @@ def _location(file: SourceFile, node: ast.stmt) -> Location:
 
 
 def _special(pieces: Sequence[Piece], files: Sequence[SourceFile]) -> Location | None:
-    """The `def` of a cached function; the call that says `create_graph=True`."""
+    """The `def` of a cached function; the call that registers; the call that says `create_graph=True`."""
     piece = pieces[anchor(pieces)]
     if piece.kind == "cached":
         functions = (_definition(file, scope) for file, scope in _scopes(files) if _is_function(piece, file, scope))
         return next(functions, None)
+    if piece.kind == "registry":
+        return next((_location(file, each) for file in files for each in _calling(file, piece.text)), None)
     if pieces[-1].kind == "grad" or piece.text == "p.grad":
         return next((_location(file, node) for file in files for node in _creating_graphs(file)), None)
     return None
@@ -132,6 +148,12 @@ def _is_function(piece: Piece, file: SourceFile, scope: Scope) -> bool:
 def _creating_graphs(file: SourceFile) -> Iterator[ast.stmt]:
     for call in file.calls:
         if call.creates_graph:
+            yield call.statement
+
+
+def _calling(file: SourceFile, function: str) -> Iterator[ast.stmt]:
+    for call in file.calls:
+        if call.function == function.rsplit(".", 1)[-1]:
             yield call.statement
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from memdoctor.analysis.enlarging import Enlarging, enlarging
 from memdoctor.analysis.lasting import Lasting, lasting
 from memdoctor.analysis.names import holder_name, holder_path
 from memdoctor.analysis.patterns import Kept, Pattern, enlarging_pattern, pattern_of, shell_pattern
-from memdoctor.analysis.put_line import Source, put_line
-from memdoctor.analysis.shells import Shell, shells
+from memdoctor.analysis.put_line import Source, as_put, put_line
+from memdoctor.analysis.shells import Shell, shells, starred
 from memdoctor.foundation.findings import Advice, Confidence, Finding, Severity
 from memdoctor.foundation.locations import Location
 from memdoctor.foundation.looks import LEAKS, Growth, Look, OwnerPath, Piece
@@ -22,18 +22,21 @@ _MANY_KEYS = 8
 """More keys than this are made at run time."""
 
 
-def findings(looks: Sequence[Look], growth: Growth, source: Source) -> tuple[Finding, ...]:
-    """What grows, the largest first. `source` gives the text of a file, or None.
+def findings(
+    looks: Sequence[Look], growth: Growth, source: Source, *, capacity_bytes: int | None = None
+) -> tuple[Finding, ...]:
+    """What grows, the largest first. `source` gives the text of a file, or None; `capacity_bytes` is the card's.
 
     Holders that one statement fills are one finding. Nothing where the verdict is no leak.
     """
     if growth.verdict not in LEAKS:
         return ()
-    empty = [_of_shell(each, source) for each in shells(looks)]
-    kept = [*_of_survivors(looks, source), *(_of_enlarging(each, source) for each in enlarging(looks, source))]
+    empty = shells(looks)
+    lasts, grows = lasting(looks, capacity_bytes), enlarging(looks, source)
+    kept = [*_of_survivors(lasts, source), *_of_all_enlarging(grows, source)]
     found = (
-        *(_with_nodes(finding, empty) for finding in kept),
-        *(finding for finding in empty if not any(_is_same(finding, other) for other in kept)),
+        *(_with_nodes(each, empty) for each in kept),
+        *(_of_shell(shell, source) for shell in empty if not any(each.keeps(shell) for each in kept)),
     )
     return tuple(replace(finding, excerpt=_excerpt(finding.location, source)) for finding in found)
 
@@ -45,36 +48,64 @@ def _excerpt(location: Location | None, source: Source) -> str:
     return lines[location.line - 1] if location is not None and location.line <= len(lines) else ""
 
 
-def _of_survivors(looks: Sequence[Look], source: Source) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Found:
+    finding: Finding
+    holders: tuple[tuple[Piece, ...], ...]
+
+    def keeps(self, shell: Shell) -> bool:
+        """True if the graph is that of what this one holds, or if both are the same variable."""
+        path = starred(shell.path.pieces)
+        is_below = any(path[: len(holder)] == starred(holder) for holder in self.holders)
+        return is_below or self.finding.variable == holder_name(_without_elements(shell.path.pieces))
+
+
+def _of_survivors(lasts: Sequence[Lasting], source: Source) -> Iterator[_Found]:
     groups: dict[Location | tuple[Piece, ...], list[Lasting]] = {}
-    for each in lasting(looks):
+    for each in lasts:
         location = _location(each.holder.pieces, each.holder.paths, each.look, source)
         groups.setdefault(location or each.holder.pieces, []).append(each)
     for key, group in groups.items():
-        yield _of_group(group, key if isinstance(key, Location) else None)
+        finding = _of_group(group, key if isinstance(key, Location) else None, source)
+        yield _Found(finding, tuple(each.holder.pieces for each in group))
 
 
-def _of_group(group: Sequence[Lasting], location: Location | None) -> Finding:
-    pieces = _common([each.holder.pieces for each in group])
+def _of_all_enlarging(grows: Sequence[Enlarging], source: Source) -> Iterator[_Found]:
+    for each in grows:
+        yield _Found(_of_enlarging(each, source), (each.path.pieces,))
+
+
+def _of_group(group: Sequence[Lasting], location: Location | None, source: Source) -> Finding:
+    first = group[0]
     survivors = sorted((survivor for each in group for survivor in each.survivors), key=lambda each: each.birth)
     paths = tuple(path for each in group for path in each.holder.paths)
-    names = {holder_name(each.holder.pieces) for each in group}
-    name = names.pop() if len(names) == 1 else holder_name(pieces)
-    kept = Kept(name, pieces if len(group) > 1 else group[0].holder.pieces, paths, group[0].holder.is_container)
+    pieces = _common([each.holder.pieces for each in group])
+    name = _name(group, pieces, source)
+    kept = Kept(name, pieces if len(group) > 1 else first.holder.pieces, paths, first.holder.is_container)
     retainer = Retainer(
         name=name,
-        path=holder_path(group[0].holder.pieces),
+        path=holder_path(first.holder.pieces),
         location=location,
         bytes_per_step=sum(each.bytes_per_tick for each in group),
         keeps_graph=kept.with_graph,
-        unit=group[0].look.unit,
+        unit=first.look.unit,
         since_step=survivors[0].born_step,
         tensors=len(survivors),
+        is_cut=first.look.survivors_cut,
         also_held_by=tuple(sorted({path.also_held_by for path in paths} - {"", pieces[0].text})),
     )
     events = {survivor.born_tick for survivor in survivors}
     sure = all(each.is_regular for each in group) and len(events) >= _SURE_EVENTS
     return _finding(pattern_of(kept), retainer, Confidence.HIGH if sure else Confidence.MEDIUM)
+
+
+def _name(group: Sequence[Lasting], pieces: tuple[Piece, ...], source: Source) -> str:
+    """Of several holders what their paths have in common, unless all have the same name."""
+    names = {
+        holder_name(as_put(each.holder.pieces, _last_keys(each.holder.paths), each.look.files, source))
+        for each in group
+    }
+    return names.pop() if len(names) == 1 else holder_name(pieces)
 
 
 def _of_enlarging(each: Enlarging, source: Source) -> Finding:
@@ -106,7 +137,7 @@ def _of_shell(each: Shell, source: Source) -> Finding:
         since_step=each.first.step,
         tensors=1,
     )
-    return _finding(shell_pattern(name, each.nodes_per_tick), retainer, Confidence.HIGH)
+    return _finding(shell_pattern(name, each.nodes_per_tick, is_scalar=each.path.is_scalar), retainer, Confidence.HIGH)
 
 
 def _finding(pattern: Pattern, retainer: Retainer, confidence: Confidence) -> Finding:
@@ -129,8 +160,15 @@ def _growth(retainer: Retainer) -> str:
         size = format_bytes(retainer.host_bytes_per_step)
         return f"keeps 0 bytes of the device and about {size} of host memory more every {retainer.unit}."
     size = format_bytes(retainer.bytes_per_step)
-    so_far = f", {retainer.tensors} tensors so far" if retainer.tensors > 1 else ""
-    return f"keeps {size} more every {retainer.unit} (since iteration {retainer.since_step}{so_far}; measured)."
+    return f"keeps {size} more every {retainer.unit} ({_so_far(retainer)}; measured)."
+
+
+def _so_far(retainer: Retainer) -> str:
+    """The oldest of very many tensors are not counted."""
+    if retainer.is_cut:
+        return f"since iteration {retainer.since_step} or before, at least {retainer.tensors:,} tensors so far"
+    count = f", {retainer.tensors:,} tensors so far" if retainer.tensors > 1 else ""
+    return f"since iteration {retainer.since_step}{count}"
 
 
 def _severity(bytes_per_step: int) -> Severity:
@@ -139,17 +177,12 @@ def _severity(bytes_per_step: int) -> Severity:
     return Severity.WARNING if bytes_per_step < MIB else Severity.ERROR
 
 
-def _with_nodes(finding: Finding, shell_findings: Sequence[Finding]) -> Finding:
-    """The node count of the same holder, if it was seen to grow."""
-    twin = next((each for each in shell_findings if _is_same(each, finding)), None)
-    if twin is None or twin.retainer is None or finding.retainer is None:
-        return finding
-    retainer = replace(finding.retainer, graph_nodes_per_step=twin.retainer.graph_nodes_per_step)
-    return replace(finding, retainer=retainer)
-
-
-def _is_same(finding: Finding, other: Finding) -> bool:
-    return finding.variable == other.variable or (finding.location is not None and finding.location == other.location)
+def _with_nodes(found: _Found, empty: Sequence[Shell]) -> Finding:
+    """The finding with the nodes of its graphs, if they were seen to grow."""
+    nodes = sum(shell.nodes_per_tick for shell in empty if found.keeps(shell))
+    if not nodes or found.finding.retainer is None:
+        return found.finding
+    return replace(found.finding, retainer=replace(found.finding.retainer, graph_nodes_per_step=nodes))
 
 
 def _location(

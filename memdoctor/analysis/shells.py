@@ -32,7 +32,10 @@ class Shell:
 
 
 def shells(looks: Sequence[Look]) -> tuple[Shell, ...]:
-    """Variables whose graph had grown at each look, at a steady rate."""
+    """Variables whose graph had grown at each look, at a steady rate, and still began with the same node.
+
+    An episode that gets longer with training has more nodes each time too, but other ones.
+    """
     complete = [look for look in looks if look.complete and not look.evaluates]
     found: list[Shell] = []
     for unit in dict.fromkeys(look.unit for look in complete):
@@ -42,7 +45,7 @@ def shells(looks: Sequence[Look]) -> tuple[Shell, ...]:
     return tuple(found)
 
 
-_Counts = dict[tuple[Piece, ...], tuple[OwnerPath, int]]
+_Counts = dict[tuple[Piece, ...], OwnerPath]
 
 
 def _nodes(look: Look) -> _Counts:
@@ -50,19 +53,26 @@ def _nodes(look: Look) -> _Counts:
     counts: _Counts = {}
     for path in look.paths:
         if path.carried and path.graph_nodes:
-            pieces = tuple(replace(piece, text="*") if piece.kind == "index" else piece for piece in path.pieces)
-            before = counts.get(pieces, (path, 0))[1]
-            counts[pieces] = (replace(path, pieces=pieces), before + path.graph_nodes)
+            pieces = starred(path.pieces)
+            known = counts.get(pieces)
+            counts[pieces] = path.joined(known, pieces) if known is not None else replace(path, pieces=pieces)
     return counts
 
 
+def starred(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """One name for all elements of a container."""
+    return tuple(replace(piece, text="*") if piece.kind == "index" else piece for piece in pieces)
+
+
 def _shell(pieces: tuple[Piece, ...], looks: Sequence[Look], counts: Sequence[_Counts]) -> Shell | None:
-    seen = [(look, count[pieces][1]) for look, count in zip(looks, counts) if pieces in count]
-    if len(seen) < _FEWEST_LOOKS:
+    seen = [(look, count[pieces]) for look, count in zip(looks, counts) if pieces in count]
+    if len(seen) < _FEWEST_LOOKS or len({path.oldest_node for _, path in seen}) > 1:
         return None
-    rates = [(later[1] - each[1]) / (later[0].tick - each[0].tick) for each, later in zip(seen, seen[1:])]
+    rates = [_rate(earlier, later) for earlier, later in zip(seen, seen[1:])]
     if min(rates) <= 0 or max(rates) > _LARGEST_RATIO * min(rates):
         return None
-    (first, first_nodes), (last, last_nodes) = seen[0], seen[-1]
-    nodes_per_tick = round((last_nodes - first_nodes) / (last.tick - first.tick))
-    return Shell(counts[-1][pieces][0], nodes_per_tick, first, last)
+    return Shell(seen[-1][1], round(_rate(seen[0], seen[-1])), seen[0][0], seen[-1][0])
+
+
+def _rate(earlier: tuple[Look, OwnerPath], later: tuple[Look, OwnerPath]) -> float:
+    return (later[1].graph_nodes - earlier[1].graph_nodes) / (later[0].tick - earlier[0].tick)

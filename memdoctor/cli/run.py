@@ -47,9 +47,9 @@ def command(
 
 
 def _show(text: str) -> None:
-    """A report that cannot be printed does not change how the program ended."""
+    """A report that cannot be printed does not change how the program ended, which may have been within a line."""
     try:
-        click.echo(text)
+        click.echo(f"\n{text}")
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:

@@ -6,7 +6,7 @@ written to the recording, so that grouping, naming and lines can be tested, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from memdoctor.foundation.findings import Confidence
 
@@ -18,11 +18,11 @@ class Piece:
     kind: str
     """How the step is taken.
 
-    Roots: `local`, `global`, `contextvar`, `instance` (only a running statement holds the object), `cycle` (only C++
-    does). Steps: `attr`, `module`
-    (a child, parameter or buffer of an `nn.Module`), `key`, `index`, `cell`, `default`, `cached` (results of an
-    `lru_cache`), `grad` (of a leaf), `moment` (optimizer state of a parameter that is older than the first steps),
-    `inside` (held by an object that does not say under which name).
+    Roots: `local`, `global`, `contextvar`, `registry` (Python or PyTorch keeps the object), `instance` (only a running
+    statement holds it), `cycle` (only C++ does). Steps: `attr`, `module` (a child, parameter or buffer of an
+    `nn.Module`), `key`, `index`, `cell`, `default`, `cached` (results of an `lru_cache`), `grad` (of a leaf), `moment`
+    (optimizer state of a parameter that is older than the first steps), `inside` (held by an object that does not say
+    under which name).
     """
     text: str
     """The name, or the `repr` of a constant key; `*` for a key that is no string or number.
@@ -35,6 +35,8 @@ class Piece:
     """Where that class or function is defined, if it is the user's."""
     line: int | None = None
     """First line of the function; 0 for the module itself."""
+    capacity: int = field(default=0, compare=False)
+    """Most elements of the container that the step leads to; 0 where nobody says. It does not tell steps apart."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,20 @@ class OwnerPath:
     """True if the tensor that holds them has one element: a loss, a metric."""
     graph_nodes: int = 0
     """Autograd nodes that this path reached first."""
+    oldest_node: int | None = None
+    """Autograd's number of the oldest of them: it stays where a graph gets longer, and moves where it is made anew."""
     view_bytes: int | None = None
     """What the tensor itself shows of its storage, where that is less than the storage."""
     carried: bool = True
     """False for a variable that each iteration writes before it reads: it holds nothing for longer."""
     also_held_by: str = ""
     """Another root variable that reaches the same storage."""
+
+    def joined(self, other: OwnerPath, pieces: tuple[Piece, ...]) -> OwnerPath:
+        """The nodes of both, under one name."""
+        oldest = [each.oldest_node for each in (self, other) if each.oldest_node is not None]
+        nodes = self.graph_nodes + other.graph_nodes
+        return replace(self, pieces=pieces, graph_nodes=nodes, oldest_node=min(oldest, default=None))
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,8 @@ class Look:
     """True for model calls of a program that does not train meanwhile: what a sampler or a validation gathers."""
     exact_births: bool = True
     """False if storages were met by a census, at or after the iteration that made them."""
+    survivors_cut: bool = False
+    """True if there were survivors older than those that are listed."""
     complete: bool = True
     """False if the search stopped at its budget: what it claims is a lower bound."""
 

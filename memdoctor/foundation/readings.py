@@ -140,5 +140,7 @@ class Retainer:
     """The first iteration whose tensors are still alive."""
     tensors: int = 0
     """How many storages it kept at the last look."""
+    is_cut: bool = False
+    """True if there were too many to list: it kept at least so many, and since that step or before."""
     also_held_by: tuple[str, ...] = ()
     """Other names that hold the same storages: removing one of them frees nothing."""

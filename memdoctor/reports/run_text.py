@@ -72,10 +72,7 @@ def _retainer(retainer: Retainer) -> Iterator[str]:
 
 def _summary(report: RunReport) -> Iterator[str]:
     yield f"  device      {_device(report.header.device)}"
-    yield (
-        f"  peak        {format_bytes(report.peak_allocated_bytes)} allocated, "
-        f"{format_bytes(report.peak_reserved_bytes)} reserved"
-    )
+    yield f"  peak        {_peak(report)}"
     if report.peak_breakdown is not None and report.crash is None:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)
@@ -89,9 +86,19 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
 
 
+def _peak(report: RunReport) -> str:
+    """PyTorch counts nothing on the host, where the process as a whole is all that is known."""
+    if report.header.device.total_bytes:
+        reserved = format_bytes(report.peak_reserved_bytes)
+        return f"{format_bytes(report.peak_allocated_bytes)} allocated, {reserved} reserved"
+    resident = [reading.host_bytes for reading in report.timeline.readings]
+    return f"{format_bytes(max(resident))} resident, the whole process" if resident else "unknown"
+
+
 def _device(device: DeviceReading) -> str:
-    size = f", {format_bytes(device.total_bytes)}" if device.total_bytes else ""
-    return f"{device.name}{size} ({device.source})"
+    size = format_bytes(device.total_bytes)
+    is_said = not device.total_bytes or size in device.name
+    return f"{device.name}{'' if is_said else f', {size}'} ({device.source})"
 
 
 def _wrapped(text: str, margin: str) -> list[str]:

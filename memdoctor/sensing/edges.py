@@ -189,17 +189,27 @@ def _array(owner: Any) -> Iterator[Edge]:
         yield from ((("index", str(index)), value) for index, value in enumerate(owner.flat))
 
 
-def _instance(owner: object) -> Iterator[Edge]:
+def attributes(owner: object) -> Iterator[tuple[str, object]]:
+    """Those of the instance itself, in its `__dict__` or its slots, under their names."""
     kind: type = type(owner)
-    descriptor = _namespace(kind)
-    namespace = descriptor.__get__(owner) if descriptor is not None else {}
-    for name, value in list(namespace.items()):
-        yield ("attr", name), value
+    yield from list(_variables(owner).items())
     for name, member in _slots(kind):
         value = _slot(member, owner)
         if value is not None:
-            yield ("attr", name), value
-    yield from (edge for edge in _unnamed(owner) if edge[1] is not namespace)
+            yield name, value
+
+
+def _instance(owner: object) -> Iterator[Edge]:
+    for name, value in attributes(owner):
+        yield ("attr", name), value
+    variables = _variables(owner)
+    yield from (edge for edge in _unnamed(owner) if edge[1] is not variables)
+
+
+def _variables(owner: object) -> dict[str, object]:
+    kind: type = type(owner)
+    descriptor = _namespace(kind)
+    return descriptor.__get__(owner) if descriptor is not None else {}
 
 
 @functools.cache

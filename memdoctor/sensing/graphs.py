@@ -27,6 +27,8 @@ class Held:
     """What a walk met for the first time."""
 
     nodes: int = 0
+    oldest: int | None = None
+    """Autograd's number of the oldest of them; a later node has a larger one."""
     objects: list[object] = field(default_factory=list)
     """Saved tensors, packed objects, and what a custom function keeps on its `ctx`; drop them soon."""
 
@@ -57,6 +59,8 @@ class GraphWalk:
                 break
             self._seen[id(node)] = node
             held.nodes += 1
+            number = node._sequence_nr()
+            held.oldest = number if held.oldest is None else min(held.oldest, number)
             held.objects.extend(_kept_by(node))
             if depth < MAX_DEPTH:
                 waiting += [(following, depth + 1) for following, _ in node.next_functions if following is not None]

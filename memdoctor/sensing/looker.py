@@ -99,7 +99,8 @@ class Looker:
 
     def _search(self, watch: _Watch, step: int, unit: str) -> Look:
         ticks, young = watch.ticks, watch.young
-        survivors = [(key, record) for key, record in young if ticks.is_survivor(record.birth)][:_MAX_SURVIVORS]
+        lasting = [(key, record) for key, record in young if ticks.is_survivor(record.birth)]
+        survivors = lasting[:_MAX_SURVIVORS]
         newest = _largest([(key, record) for key, record in young if ticks.of(record.birth) >= ticks.last - 1])
         records = self._ledger.storages
         wanted = {key: record.birth for key, record in [*survivors, *newest]}
@@ -122,6 +123,7 @@ class Looker:
             files=user_files(),
             evaluates=watch.evaluates,
             exact_births=not isinstance(self._ledger, Census),
+            survivors_cut=len(lasting) > len(survivors),
             complete=search.complete,
         )
 

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.looks import OwnerPath, Piece
+from memdoctor.sensing.capacities import capacity_of
 from memdoctor.sensing.edges import LEAVES, Step, edges, is_tensor
 from memdoctor.sensing.graphs import GraphWalk
 from memdoctor.sensing.roots import Root
@@ -38,6 +39,7 @@ class _Claim:
     has_grad_fn: bool = False
     is_scalar: bool = False
     graph_nodes: int = 0
+    oldest_node: int | None = None
     view_bytes: int | None = None
     also_held_by: str = ""
 
@@ -64,6 +66,7 @@ class OwnerSearch:
         self._root: Root | None = None
         self._claims: dict[int, _Claim] = {}
         self._claimed: dict[int, tuple[Root, _Claim]] = {}
+        self._capacities: dict[int, int] = {}
 
     @property
     def complete(self) -> bool:
@@ -125,7 +128,7 @@ class OwnerSearch:
         self._claim_storage(tensor, claim, through_graph=False)
         if tensor.grad_fn is not None:
             held = self._graphs.walk(tensor.grad_fn)
-            claim.graph_nodes = held.nodes
+            claim.graph_nodes, claim.oldest_node = held.nodes, held.oldest
             for each in held.objects:
                 self._graph_object(each, index, claim)
         elif tensor.is_leaf and tensor.grad is not None:
@@ -180,12 +183,13 @@ class OwnerSearch:
         root = self._roots[chain[0]]
         steps = [self._piece(each, is_old) for each in chain[1:]]
         return OwnerPath(
-            pieces=(root.piece, *steps),
+            pieces=(self._with_capacity(root.piece, chain[0]), *steps),
             storages=tuple(claim.storages),
             through_graph=claim.through_graph,
             has_grad_fn=claim.has_grad_fn,
             is_scalar=claim.is_scalar,
             graph_nodes=claim.graph_nodes,
+            oldest_node=claim.oldest_node,
             view_bytes=claim.view_bytes,
             carried=root.carried,
             also_held_by=claim.also_held_by,
@@ -196,7 +200,13 @@ class OwnerSearch:
         owner = self._objects[self._parents[index]]
         if kind == "moment":
             return Piece("moment" if is_old(int(text)) else "key", "*")
-        return _described(kind, text, owner)
+        return self._with_capacity(_described(kind, text, owner), index)
+
+    def _with_capacity(self, piece: Piece, index: int) -> Piece:
+        if index not in self._capacities:
+            parent = self._parents[index]
+            self._capacities[index] = capacity_of(self._objects[index], self._objects[parent] if parent >= 0 else None)
+        return replace(piece, capacity=self._capacities[index])
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
@@ -213,8 +223,7 @@ def _without_indices(paths: Iterable[OwnerPath]) -> Iterable[OwnerPath]:
     for path in paths:
         pieces = tuple(replace(piece, text="*") if piece.kind == "index" else piece for piece in path.pieces)
         known = merged.get(pieces)
-        nodes = path.graph_nodes + (known.graph_nodes if known is not None else 0)
-        merged[pieces] = replace(path, pieces=pieces, graph_nodes=nodes)
+        merged[pieces] = path.joined(known, pieces) if known is not None else replace(path, pieces=pieces)
     return merged.values()
 
 

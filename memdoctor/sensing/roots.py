@@ -14,6 +14,7 @@ from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.looks import Piece
 from memdoctor.sensing.frames import is_module, local_variables, qualified_name
 from memdoctor.sensing.liveness import dead_names, is_in_loop
+from memdoctor.sensing.registries import registries
 from memdoctor.sensing.user_code import is_user_file, module_file, source_of
 
 _PERSISTENT_FRAMES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -32,13 +33,14 @@ class Root:
 def user_roots() -> list[Root]:
     """All variables of the user, in the order in which they may claim what they reach.
 
-    Frames of all threads, outermost first; modules; context variables; then what starts anew in each iteration, and
-    the variables of libraries on the stack, such as an event loop's.
+    Frames of all threads, outermost first; modules; context variables; what Python keeps for them; then what starts
+    anew in each iteration, and the variables of libraries on the stack, such as an event loop's.
     """
     stacks = _stacks()
     frames = [root for stack in stacks for root in _stack_roots([frame for frame in stack if _is_users(frame)])]
     roots = [*frames, *_module_roots(stacks)]
     roots += _context_roots(roots)
+    roots += [Root(piece, value) for piece, value in registries() if value is not None]
     roots.sort(key=lambda root: not root.carried)
     return [*roots, *_library_roots(stacks)]
 

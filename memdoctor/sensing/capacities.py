@@ -1,0 +1,45 @@
+"""How many elements a container may have at most, where the program has said so before the container is full.
+
+A buffer that fills looks like a leak until it is full. What bounds it can be read: `deque(maxlen=...)`, the `maxsize`
+of a cache or a queue, a list made with all its slots, an attribute such as `capacity` beside the container.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import deque
+from typing import Any
+
+from memdoctor.sensing.edges import attributes
+
+_CACHED_FUNCTION = type(functools.lru_cache(len))
+_CONTAINERS = (list, dict, set, deque)
+_SAYS_HOW_MANY = re.compile(
+    "_*(capacity|maxlen|limit|max_?size|max_?len(gth)?|max_?(items|entries|elements|history|capacity)"
+    "|(pool|buffer|memory|replay|cache|queue|bank|history)_?(size|capacity|limit|len(gth)?))",
+    re.IGNORECASE,
+)
+"""Names that people give to such a number; a batch size, a width or a number of epochs bounds no container."""
+
+
+def capacity_of(value: Any, owner: Any) -> int:
+    """Most elements of `value`, an attribute of `owner` or a variable without one; 0 where nobody says."""
+    if type(owner) is _CACHED_FUNCTION:
+        return owner.cache_info().maxsize or 0
+    kind = next((each for each in _CONTAINERS if issubclass(type(value), each)), None)
+    if kind is None:
+        return 0
+    size = kind.__len__(value)
+    if kind is deque and value.maxlen is not None:
+        return int(value.maxlen)
+    if kind is list and any(element is None for element in list.__iter__(value)):
+        return size
+    return next((said for each in (value, owner) for said in _said_by(each) if said >= size), 0)
+
+
+def _said_by(owner: object) -> list[int]:
+    if owner is None or type(owner) in _CONTAINERS:
+        return []
+    named = (value for name, value in attributes(owner) if _SAYS_HOW_MANY.fullmatch(name))
+    return [value for value in named if type(value) is int and value > 0]
