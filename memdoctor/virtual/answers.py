@@ -66,14 +66,14 @@ def _local_scalar_dense(recorder: Recorder, func: Operator, args: tuple[Any, ...
 
 
 def _equal(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    first, second = args
+    first, second = args[:2]
     if first.shape != second.shape:
         return False
     try:
-        return func(*recorder.known.twins(args))
+        return func(*recorder.known.twins(args), **kwargs)
     except LookupError:
         recorder.reads.note("equal")
-        return True
+        return first.dtype is not torch.bool or first.dim() > 0
 
 
 def _nonzero(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -161,7 +161,7 @@ def _assumed(
     recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any],
 ) -> Any:
     """Unknown values are taken to be finite and equal to themselves, and to agree: `all` is true and `any` is false."""
-    out = recorder.run(func, args, kwargs)
+    out = recorder.operators.get(func, Recorder.run)(recorder, func, args, kwargs)
     if out.is_meta and not recorder.known.has(out) and worth_knowing(out):
         recorder.reads.note(what)
         recorder.known.learn(out, torch.full(out.shape, value, dtype=out.dtype))
@@ -188,10 +188,6 @@ _LBFGS_CURVATURE = 1e-10
 """torch/optim/lbfgs.py."""
 
 
-def _record_stream(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    recorder.ledger.record_stream(args[0].untyped_storage(), args[1].stream_id)
-
-
 def _no_overflow(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Gradients are taken to be finite: `found_inf` keeps its zero and the scale its value."""
     return None
@@ -211,6 +207,7 @@ def _can_take_sum(first: Any, second: Any) -> bool:
     return (
         isinstance(second, torch.Tensor)
         and second.is_meta
+        and first.layout is second.layout is torch.strided
         and first.shape == second.shape and first.dtype == second.dtype
         and is_sole(first)
     )
@@ -221,6 +218,7 @@ ANSWERS: dict[Any, Rule] = {
     aten.copy_.default: _copy_,
     aten._local_scalar_dense.default: _local_scalar_dense,
     aten.equal.default: _equal,
+    aten.allclose.default: _equal,
     aten.nonzero.default: _nonzero,
     aten.masked_select.default: _masked_select,
     aten.index.Tensor: _index,
@@ -242,6 +240,5 @@ ANSWERS: dict[Any, Rule] = {
     aten.gt.Scalar: _above,
     **{getattr(aten.all, name): functools.partial(_assumed, True, "all") for name in ("default", "dim", "dims")},
     **{getattr(aten.any, name): functools.partial(_assumed, False, "any") for name in ("default", "dim", "dims")},
-    aten.record_stream.default: _record_stream,
     aten.add.Tensor: _accumulate,
 }

@@ -43,6 +43,11 @@ def _not_pinned(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs:
     return False
 
 
+def _record_stream(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    tensor, stream = args
+    mode.ledger.record_stream(tensor.untyped_storage(), stream.stream_id)
+
+
 def _numpy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not mode.on_card(args[0]):
         return func(*args, **kwargs)
@@ -101,6 +106,7 @@ ATTRIBUTES: dict[Any, Handler] = {
     torch.get_device: _get_device,
     torch.Tensor.data_ptr: _data_ptr,
     torch.Tensor.pin_memory: _itself,
+    torch.Tensor.record_stream: _record_stream,
     torch.Tensor.is_pinned: _not_pinned,
     torch.Tensor.__deepcopy__: _deepcopy,
     torch.Tensor.numpy: _numpy,

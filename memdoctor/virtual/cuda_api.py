@@ -6,8 +6,10 @@ a real card: the same calls.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +79,8 @@ def device_attributes(card: Card, total_bytes: int) -> dict[str, Any]:
         "synchronize": lambda device=None: None,
         "ipc_collect": lambda: None,
         "default_generators": generators,
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": lambda debug_mode: None,
     }
 
 
@@ -88,12 +92,20 @@ def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> d
     def memory_stats(device: Any = None) -> OrderedDict[str, int]:
         return OrderedDict(sorted(ledger.settle().stats().items()))
 
+    def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
+        nested: dict[str, Any] = {}
+        for name, value in ledger.settle().stats().items():
+            *path, last = name.split(".")
+            functools.reduce(lambda inner, key: inner.setdefault(key, {}), path, nested)[last] = value
+        return nested
+
     return {
         "memory_allocated": lambda device=None: ledger.settle().allocated_bytes,
         "max_memory_allocated": lambda device=None: ledger.settle().max_allocated_bytes,
         "memory_reserved": lambda device=None: ledger.settle().reserved_bytes,
         "max_memory_reserved": lambda device=None: ledger.settle().max_reserved_bytes,
         "memory_stats": memory_stats,
+        "memory_stats_as_nested_dict": memory_stats_as_nested_dict,
         "memory_snapshot": lambda mempool_id=None, include_traces=True: ledger.settle().snapshot(),
         "mem_get_info": mem_get_info,
         "set_per_process_memory_fraction": lambda fraction, device=None: ledger.limit_to(fraction),
@@ -112,8 +124,15 @@ def accelerator_attributes(cuda: dict[str, Any]) -> dict[str, Any]:
     def current_accelerator(check_available: bool = False) -> torch.device:
         return torch.device(CARD.type)
 
+    @contextlib.contextmanager
+    def device_index(device: int | None) -> Iterator[None]:
+        if device is not None:
+            cuda["set_device"](device)
+        yield
+
     return {
         "is_available": cuda["is_available"],
+        "device_index": device_index,
         "device_count": cuda["device_count"],
         "current_accelerator": current_accelerator,
         "current_device_index": cuda["current_device"],

@@ -37,6 +37,13 @@ def is_card(device: Any) -> bool:
     return True
 
 
+def card_device(device: int) -> torch.device:
+    """A card by its number; raises what CUDA raises for one that is not there."""
+    named = torch.device("cuda", device)
+    is_card(named)
+    return named
+
+
 def is_meta(device: Any) -> bool:
     """Whether the user asks for PyTorch's own meta device."""
     return device is not None and not isinstance(device, int) and torch.device(device).type == "meta"
@@ -58,7 +65,9 @@ class CardDevice(TorchFunctionMode):
             if handler is not None:
                 return handler(self, func, args, kwargs or {})
             if default_device.CURRENT_DEVICE is not None and func in default_device._device_constructors():
-                kwargs = {"device": default_device.CURRENT_DEVICE, **(kwargs or {})}
+                kwargs = kwargs or {}
+                if kwargs.get("device") is None:
+                    kwargs = {**kwargs, "device": default_device.CURRENT_DEVICE}
             if kwargs:
                 return self.call(func, args, kwargs)
             return func(*args)

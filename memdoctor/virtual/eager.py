@@ -13,7 +13,7 @@ from memdoctor.virtual.values import ReadLog
 
 
 class _Ranges:
-    """Stands for the library behind `torch.cuda.nvtx`."""
+    """Stands for the libraries behind `torch.cuda.nvtx` and `torch.cuda.cudart()`: every call succeeds."""
 
     def __getattr__(self, name: str) -> Callable[..., int]:
         return lambda *args: 0
@@ -37,3 +37,6 @@ def patch_compilers(patches: Patches, reads: ReadLog) -> None:
     patches.set(torch.nn.Module, "compile", compile_module)
     patches.replace(torch.cuda.nvtx, "_nvtx", _Ranges())
     patches.replace(torch.cuda.nvtx, "range", _no_range)
+    for module in (torch.cuda, torch.cuda.profiler):
+        patches.replace(module, "cudart", _Ranges)
+    patches.replace(torch.cuda.profiler, "check_error", lambda code: None)

@@ -26,18 +26,21 @@ from memdoctor.virtual.answers import ANSWERS
 from memdoctor.virtual.attributes import ATTRIBUTES
 from memdoctor.virtual.autocast import Autocast
 from memdoctor.virtual.composites import composite_kernels, composite_rules
-from memdoctor.virtual.device import META, CardDevice
+from memdoctor.virtual.distributed import patch_process_groups
+from memdoctor.virtual.device import CARD, CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.ledger import Ledger, Observer, StorageRecord
 from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.patches import Patches
-from memdoctor.virtual.placement import PLACEMENT
+from memdoctor.virtual.legacy import patch_legacy
+from memdoctor.virtual.placement import PLACEMENT, patch_placement
 from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder
 from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
 from memdoctor.virtual.registration import registered
 from memdoctor.virtual.saving import patch_saving
+from memdoctor.virtual.storages import patch_storages
 from memdoctor.virtual.streams import stream_attributes
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
 
@@ -206,9 +209,14 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     for module in (torch.utils._foreach_utils, importlib.import_module("torch.optim.optimizer")):
         patches.replace(module, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])
     patches.set(torch, "Generator", Generator)
-    patches.set(torch._C, "_scatter", lambda tensor, *ignored: (tensor.to(META),))
+    patches.set(torch._C, "_scatter", lambda tensor, *ignored: (tensor.to(CARD),))
     patches.set(torch.distributions.Distribution, "_validate_args", False)
+    patches.set(importlib.import_module("torch.nn.parallel._functions"), "_get_stream", lambda device: None)
     _patch_cudnn(patches)
+    patch_legacy(patches)
+    patch_placement(patches)
+    patch_process_groups(patches)
+    patch_storages(patches, gpu._ledger)
     patch_compilers(patches, gpu._reads)
     patch_saving(patches, gpu._ledger, gpu._reads)
 

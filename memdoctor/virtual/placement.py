@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils import _device as default_device
 
-from memdoctor.virtual.device import META, CardDevice, Function, Handler, is_card, is_meta
+from memdoctor.virtual.device import META, CardDevice, Function, Handler, card_device, is_card, is_meta
+from memdoctor.virtual.patches import Patches
 
 HOST = torch.device("cpu")
 
@@ -98,6 +100,21 @@ def _type(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[
     return tensor.to(META if ".cuda." in wanted else HOST, dtype)
 
 
+def _set_data(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`parameter.data = parameter.data.cuda()`: the parameter stays the same object, as for a move of its module."""
+    tensor, data = args
+    if tensor.is_meta == data.is_meta:
+        return func(*args)
+    moved = data.detach().requires_grad_(tensor.requires_grad)
+    swap_tensors: Any = torch.utils.swap_tensors
+    swap_tensors(tensor, torch.nn.Parameter(moved) if isinstance(tensor, torch.nn.Parameter) else moved)
+
+
+def _share_memory(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Tensors of a card are always shared."""
+    return args[0] if mode.on_card(args[0]) else func(*args, **kwargs)
+
+
 PLACEMENT: dict[Any, Handler] = {
     torch.Tensor.cuda: _cuda,
     torch.Tensor.to: _to,
@@ -107,4 +124,29 @@ PLACEMENT: dict[Any, Handler] = {
     torch.tensor: _from_data,
     torch.asarray: _as_tensor,
     torch.as_tensor: _as_tensor,
+    torch.Tensor.data.__set__: _set_data,  # type: ignore[attr-defined]  # a getter of C
+    torch.Tensor.share_memory_: _share_memory,
 }
+
+
+def patch_placement(patches: Patches) -> None:
+    """Calls that no function mode sees: parsing of `module.to(0)`, and what becomes of results of tensor subclasses."""
+    patches.set(torch._C._nn, "_parse_to", _parse_to(torch._C._nn._parse_to))
+    patches.set(torch.Tensor, "as_subclass", _as_subclass(torch.Tensor.as_subclass))
+
+
+def _parse_to(original: Callable[..., Any]) -> Callable[..., Any]:
+    """For `module.to(0)`: the number of a card, which a build without CUDA refuses to read."""
+    def parse_to(*args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], int):
+            return original(card_device(args[0]), *args[1:], **kwargs)
+        return original(*args, **kwargs)
+    return parse_to
+
+
+def _as_subclass(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The alias that becomes an instance of the subclass must not be a Python object yet; below a mode it would be."""
+    def converted(tensor: torch.Tensor, kind: type) -> Any:
+        with torch._C._DisableTorchDispatch():
+            return original(tensor, kind)
+    return converted

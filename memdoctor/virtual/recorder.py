@@ -19,7 +19,7 @@ from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
-from memdoctor.virtual.traits import Traits, is_composite, traits_of
+from memdoctor.virtual.traits import Traits, has_shapes, is_composite, traits_of
 from memdoctor.virtual.values import KnownContents, ReadLog, worth_knowing
 
 Operator = Any
@@ -168,7 +168,8 @@ class Recorder(TorchDispatchMode):
             placing.run(func, args, kwargs)
             return
         if key not in _CHECKED:
-            placing.run(func, args, kwargs)
+            if has_shapes(func):
+                placing.run(func, args, kwargs)
             _CHECKED.add(key)
 
     def _enter_written(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

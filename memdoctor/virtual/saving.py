@@ -10,7 +10,8 @@ import torch
 from memdoctor.virtual.device import is_card
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.patches import Patches
-from memdoctor.virtual.values import KNOWN_ELEMENTS, ReadLog
+from memdoctor.virtual.storages import on_card
+from memdoctor.virtual.values import ReadLog
 
 _PRIORITY = 0
 """Before PyTorch's own entries, which begin at 10 (torch/serialization.py)."""
@@ -22,14 +23,7 @@ def patch_saving(patches: Patches, ledger: Ledger, reads: ReadLog) -> None:
         return "cuda:0" if storage._cdata in ledger.storages else None
 
     def restore(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
-        if not is_card(location):
-            return None
-        on_card: torch.UntypedStorage = torch.UntypedStorage(  # type: ignore[no-untyped-call]  # untyped in torch
-            storage.nbytes(), device="meta")
-        record = ledger.admit(on_card)
-        if storage.device.type == "cpu" and storage.nbytes() <= KNOWN_ELEMENTS:
-            record.known = storage
-        return on_card
+        return on_card(ledger, storage) if is_card(location) else None
 
     registry = torch.serialization._package_registry
     patches.set(torch.serialization, "_package_registry", [(_PRIORITY, location_of, restore), *registry])

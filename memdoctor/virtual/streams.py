@@ -57,6 +57,15 @@ class VirtualStream(torch.Stream):
     def cuda_stream(self) -> int:
         return self.stream_id
 
+    def __enter__(self) -> VirtualStream:
+        switch: Any = torch.cuda.stream
+        self._switch = switch(self)
+        self._switch.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._switch.__exit__(*error)
+
     def synchronize(self) -> None: ...
 
     def wait_event(self, event: Any) -> None: ...

@@ -47,3 +47,10 @@ def is_composite(func: Any) -> bool:
     """In inference mode, composite operators arrive whole, and would hide what they consist of."""
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "Meta")
+
+
+@functools.lru_cache(maxsize=None)
+def has_shapes(func: Any) -> bool:
+    """Whether PyTorch can say of an in-place operator what it refuses; of some fused optimizers it cannot."""
+    is_fused = func.name().startswith("aten::_fused_")
+    return not is_fused or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta")

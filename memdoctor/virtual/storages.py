@@ -1,0 +1,49 @@
+"""Storages of the card that a program holds, copies or resizes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from memdoctor.virtual.device import is_card
+from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.patches import Patches
+from memdoctor.virtual.values import KNOWN_ELEMENTS
+
+_base: Any = torch._C.StorageBase
+
+
+def on_card(ledger: Ledger, storage: torch.UntypedStorage) -> torch.UntypedStorage:
+    """A copy of a storage of the host."""
+    copy: torch.UntypedStorage = torch.UntypedStorage(  # type: ignore[no-untyped-call]  # untyped in torch
+        storage.nbytes(), device="meta")
+    record = ledger.admit(copy)
+    if storage.device.type == "cpu" and storage.nbytes() <= KNOWN_ELEMENTS:
+        record.known = storage
+    return copy
+
+
+def patch_storages(patches: Patches, ledger: Ledger) -> None:
+    """Blocks follow `resize_`; `cuda()` copies to the card."""
+    def is_cuda(self: Any) -> bool:
+        return self._cdata in ledger.storages
+
+    def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> torch.UntypedStorage:
+        is_card(device)
+        return self if is_cuda(self) else on_card(ledger, self)
+
+    patches.set(torch.UntypedStorage, "is_cuda", property(is_cuda))
+    patches.set(torch.UntypedStorage, "cuda", cuda)
+    patches.set(torch.UntypedStorage, "resize_", _resizing(ledger))
+
+
+def _resizing(ledger: Ledger) -> Callable[[Any, int], Any]:
+    def resize_(self: Any, size: int) -> Any:
+        _base.resize_(self, size)
+        record = ledger.storages.get(self._cdata)
+        if record is not None and record.nbytes != size:
+            ledger.resize(record, size)
+        return self
+    return resize_
