@@ -7,10 +7,11 @@ that thousands of files take seconds.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from memdoctor.foundation.findings import Confidence, Finding, Report, Skipped
-from memdoctor.scanning.many_files import Asked, scan_files
+from memdoctor.scanning.many_files import scan_files
+from memdoctor.scanning.one_file import Asked
 from memdoctor.scanning.questions import Questions
 
 _WORTH_A_CACHE = 20
@@ -26,6 +27,7 @@ def scan(
     exclude: Iterable[str] = (),
     processes: int = 1,
     cached: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Scan a file, folder or glob, or several of them, or standard input for `-`.
 
@@ -34,33 +36,42 @@ def scan(
     settings nearest to each file say, else all rules, and medium.
 
     Many files are shared among `processes`, which are forked: leave it at 1 in a program with threads. `cached` keeps
-    what was found in `.memdoctor_cache` of the working directory. Raises `BadInput` for a path that does not exist and
-    for settings that say nothing sensible, `UnknownRule`.
+    what was found in `.memdoctor_cache` of the working directory. `progress` is told how many files are done, and how
+    many there are. Raises `BadInput` for a path that does not exist and for settings that say nothing sensible,
+    `UnknownRule`.
     """
     questions = Questions(tuple(select), tuple(ignore), min_confidence, tuple(exclude))
-    items = list(questions.files_in([paths] if isinstance(paths, (str, os.PathLike)) else paths))
-    files = [item for item in items if isinstance(item, str)]
-    asked = [(path, questions.about(path)[0]) for path in files]
+    given = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    items = list(questions.files_in(given))
+    asked = [Asked(path, questions.about(path)[0], path in given) for path in items if isinstance(path, str)]
     answer = _remembered if cached and len(asked) >= _WORTH_A_CACHE else _scanned
-    reports = zip(files, answer(asked, processes), strict=True)
-    found = [_sure(report, questions.about(path)[1]) for path, report in reports]
+    reports = zip(asked, answer(asked, processes, progress or _unseen), strict=True)
+    found = [_sure(report, questions.about(file.path)[1]) for file, report in reports]
     unlisted = tuple(item for item in items if isinstance(item, Skipped))
     return _joined([*found, Report(skipped=unlisted + questions.skipped)])
 
 
-def _scanned(asked: Sequence[Asked], processes: int) -> list[Report]:
-    return list(scan_files(asked, processes))
+def _unseen(done: int, total: int) -> None:
+    """Nobody watches."""
 
 
-def _remembered(asked: Sequence[Asked], processes: int) -> list[Report]:
+def _scanned(asked: Sequence[Asked], processes: int, progress: Callable[[int, int], None]) -> list[Report]:
+    reports = []
+    for report in scan_files(asked, processes):
+        reports.append(report)
+        progress(len(reports), len(asked))
+    return reports
+
+
+def _remembered(asked: Sequence[Asked], processes: int, progress: Callable[[int, int], None]) -> list[Report]:
     """Only what is not in the cache is scanned."""
     from memdoctor.scanning.cache import Cache  # few scans are large enough to need it
 
     cache = Cache()
-    keys = [cache.key(path, rules) for path, rules in asked]
+    keys = [cache.key(file) for file in asked]
     known = [cache.known(key) for key in keys]
     new = [number for number, report in enumerate(known) if report is None]
-    scanned = dict(zip(new, scan_files([asked[number] for number in new], processes), strict=True))
+    scanned = dict(zip(new, _scanned([asked[number] for number in new], processes, progress), strict=True))
     for number, report in scanned.items():
         cache.learn(keys[number], report)
     cache.save()

@@ -15,7 +15,7 @@ import pytest
 
 import memdoctor
 from memdoctor.foundation.errors import BadInput, UnknownRule
-from memdoctor.foundation.findings import Confidence, Finding, Severity
+from memdoctor.foundation.findings import Confidence, Finding, Report, Severity
 from memdoctor.rules import Rule, Source
 from memdoctor.scanning.reading import LARGEST_FILE_BYTES
 
@@ -181,6 +181,11 @@ class TestWhatCannotBeRead:
     def test_a_file_without_torch_is_not_parsed(self, tmp_path: Path) -> None:
         _write(tmp_path, "other.py", "print 'x'\n")
         assert memdoctor.scan([tmp_path]).skipped == ()
+
+    def test_unless_it_was_named(self, tmp_path: Path) -> None:
+        """Who names a file expects an answer about it; there are none the less no findings."""
+        assert _why_skipped(_write(tmp_path, "other.py", "print 'x'\n")).startswith("not Python 3")
+        assert memdoctor.scan([_write(tmp_path, "fine.py", "model.eval()\nshow(model(x))\n")]) == Report()
 
 
 class TestEncodings:

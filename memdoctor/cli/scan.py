@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 
 import click
@@ -14,6 +15,7 @@ import click
 from memdoctor.explain import rule_texts
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Confidence, Report, Skipped
+from memdoctor.reports.progress_bar import ProgressBar
 from memdoctor.scan import scan
 from memdoctor.scanning.questions import Questions
 
@@ -70,10 +72,11 @@ def command(
         fixed = _fix(paths, Questions(tuple(select), tuple(ignore), level, exclude), unsafe_fixes, diff)
         if diff:
             context.exit(1 if fixed and not exit_zero else 0)
-    report = scan(
-        paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level,
-        processes=_processors(), cached=not no_cache,
-    )
+    with ProgressBar("scanning", sys.stderr) as progress:
+        report = scan(
+            paths, select=select, ignore=ignore, exclude=exclude, min_confidence=level,
+            processes=_processors(), cached=not no_cache, progress=progress,
+        )
     if baseline is not None:
         report = _compared(report, baseline, write_baseline)
     elif write_baseline:

@@ -10,6 +10,7 @@ from memdoctor.rules import _calls
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop, is_over_data
 from memdoctor.rules._names import holders_of, key_of, last_name, path_of, place_of, root_of, targets_of
+from memdoctor.rules._patience import check_time
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import CUTTING_ATTRIBUTES, is_loss_like, is_tensor_like
 from memdoctor.rules._values import ARRAY, CONSTANT, Kind, Role, Value, cut, history, join, mix
@@ -86,9 +87,12 @@ class Expressions:
         """Put a value at a path; what was inside the old one is forgotten, elements of a literal get their own."""
         for name in self._inside(path):
             del self.table[name]
+        self._fill(path, value)
+
+    def _fill(self, path: str, value: Value) -> None:
         self._put(path, value)
         for key, part in value.parts.items():
-            self.store(f"{path}[{key}]", part)
+            self._fill(f"{path}[{key}]", part)
 
     def _put(self, path: str, value: Value) -> None:
         self.table[path] = value
@@ -98,6 +102,7 @@ class Expressions:
     def _inside(self, path: str) -> list[str]:
         if root_of(path) not in self._roots_with_parts:
             return []
+        check_time()
         beginnings = (f"{path}.", f"{path}[")
         return [name for name in self.table if name.startswith(beginnings)]
 

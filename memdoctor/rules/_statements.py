@@ -12,6 +12,7 @@ from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._loops import loop_of
 from memdoctor.rules._names import last_name, nodes_in, path_of, targets_of
+from memdoctor.rules._patience import check_time
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._values import Kind, Value, cut, join
 
@@ -38,6 +39,7 @@ class _Statements:
         self._leaving: list[list[_Table]] = []
 
     def run(self, body: Iterable[ast.stmt]) -> None:
+        check_time()
         for statement in body:
             if not self.reachable:
                 return

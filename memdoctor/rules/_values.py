@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from memdoctor.rules._loops import Loop
+from memdoctor.rules._patience import check_time
 
 
 CONSTANT = "constant"
@@ -92,19 +93,21 @@ def ancestors(
     values: Iterable[Value], skip: frozenset[Kind] = frozenset(), stop: frozenset[Value] = frozenset()
 ) -> set[Value]:
     """The values and all that they are made of; kinds in `skip` and values in `stop` are not entered."""
+    check_time()
     seen: set[Value] = set()
     waiting = list(values)
     while waiting:
         value = waiting.pop()
         if value not in seen:
             seen.add(value)
-            if value.kind not in skip and value not in stop:
-                waiting.extend(value.inputs)
+            if not (skip and value.kind in skip or value in stop):
+                waiting += value.inputs
     return seen
 
 
 def history(value: Value) -> set[Value]:
     """The earlier states of one accumulator or name: through loops, branches and additions, not into items."""
+    check_time()
     seen: set[Value] = set()
     waiting = [value]
     while waiting:
@@ -153,6 +156,7 @@ class States:
         self._known.update(dict.fromkeys(values, State.NO))
         changed = True
         while changed:
+            check_time()
             changed = False
             for value in values:
                 state = self._from_inputs(value)

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from memdoctor import __version__
 from memdoctor.foundation.errors import UnreadableRun
 from memdoctor.foundation.findings import Report
 from memdoctor.foundation.records import plain, rebuild
-from memdoctor.rules import Rule
+from memdoctor.scanning.files import STANDARD_INPUT
+from memdoctor.scanning.one_file import Asked
 from memdoctor.scanning.reading import Unreadable, read
 
 FOLDER = ".memdoctor_cache"
@@ -39,14 +39,17 @@ class Cache:
         self._reports = self._read()
         self._learned: dict[str, Any] = {}
 
-    def key(self, path: str, rules: Sequence[Rule]) -> str | None:
-        """What the report of a file, as it is now, is known by; None if it cannot be read."""
+    def key(self, asked: Asked) -> str | None:
+        """What the report of a file, as it is now, is known by; None if it cannot be read, or not a second time."""
+        if asked.path == STANDARD_INPUT:
+            return None
         try:
-            data = read(path)
+            data = read(asked.path)
         except Unreadable:
             return None
-        codes = ",".join(rule.code for rule in rules)
-        digest = hashlib.blake2b(f"{path}\0{codes}\0".encode("utf-8", "surrogateescape"), digest_size=16)
+        codes = ",".join(rule.code for rule in asked.rules)
+        identity = f"{asked.path}\0{codes}\0{asked.is_named}\0"
+        digest = hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16)
         digest.update(data)
         return digest.hexdigest()
 

@@ -10,14 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from memdoctor.foundation.errors import MemdoctorError
 from memdoctor.foundation.findings import Report
-from memdoctor.rules import Rule
-from memdoctor.scanning.one_file import scan_file
-
-Asked = tuple[str, Sequence[Rule]]
-"""A file, and the rules to ask about it."""
+from memdoctor.scanning.one_file import Asked, scan_file
 
 _BATCH = 25
-"""Files between two visits of the garbage collector, and between two messages of a process."""
+"""Files between two messages of a process."""
 _WORTH_PROCESSES = 100
 """With fewer files, starting processes costs more than they save."""
 
@@ -49,12 +45,12 @@ def scan_files(asked: Sequence[Asked], processes: int) -> Iterator[Report]:
 
 def _scan_batch(batch: Sequence[Asked]) -> list[Report]:
     with _collector_paused():
-        return [scan_file(path, rules) for path, rules in batch]
+        return [scan_file(asked) for asked in batch]
 
 
 @contextlib.contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Parsing makes only live objects; walking them again and again would cost the collector more than the parsing."""
+    """Parsing makes only live objects, and a `Source` that is released no garbage: the collector would look in vain."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -62,4 +58,3 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-        gc.collect()

@@ -49,10 +49,10 @@ def test_clean_is_exit_code_0(tmp_path: Path) -> None:
 
 
 def test_json_has_the_documented_form(leak: str) -> None:
-    done = _memdoctor("scan", "--format", "json", leak, "/dev/null")
+    done = _memdoctor("scan", "--format", "json", leak, "/dev/zero")
     data = json.loads(done.stdout)
     assert list(data) == ["version", "findings", "hidden", "known", "skipped"]
-    assert data["skipped"] == [{"what": "/dev/null", "why": "not a regular file"}]
+    assert data["skipped"] == [{"what": "/dev/zero", "why": "not a regular file"}]
     (finding,) = data["findings"]
     assert list(finding) == [
         "code", "name", "severity", "confidence", "message", "location", "excerpt", "variable", "advice",
@@ -140,9 +140,9 @@ def test_codes_may_be_separated_by_commas(leak: str) -> None:
         pytest.param(["scan"], "Missing argument 'PATH...'", id="no path"),
         pytest.param(["scan", "nowhere.py"], "nowhere.py: no such file or folder.", id="no such file"),
         pytest.param(["scan", ".", "--select", "MD1"], "No rule is called 'MD1'.", id="unknown code"),
-        pytest.param(["scan", "/dev/null", "--output", "/no/x"], "/no/x cannot be written", id="unwritable output"),
-        pytest.param(["scan", "/dev/null", "--baseline", "/no/x"], "/no/x cannot be read", id="no baseline"),
-        pytest.param(["scan", "/dev/null", "--write-baseline"], "--baseline FILE", id="no file for the baseline"),
+        pytest.param(["scan", "/dev/zero", "--output", "/no/x"], "/no/x cannot be written", id="unwritable output"),
+        pytest.param(["scan", "/dev/zero", "--baseline", "/no/x"], "/no/x cannot be read", id="no baseline"),
+        pytest.param(["scan", "/dev/zero", "--write-baseline"], "--baseline FILE", id="no file for the baseline"),
         pytest.param(["scan", ".", "--format", "yaml"], "'yaml' is not one of", id="unknown format"),
         pytest.param(["explain", "MD1O1"], "Did you mean: MD101 (loss-kept-with-graph)", id="unknown rule"),
     ],
