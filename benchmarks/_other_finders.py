@@ -125,7 +125,8 @@ def main(finder: str, file: str, function: str, card: str) -> None:
     trials = Trials(getattr(importlib.import_module(Path(file).stem), function))
     with virtual_gpu(card):
         found = FINDERS[finder](trials)
-    print(json.dumps({"batch_size": min(found, MAX_SIZE), "trials": len(trials.sizes), "out_of_memory": trials.out_of_memory}))
+    counts = {"trials": len(trials.sizes), "out_of_memory": trials.out_of_memory}
+    print(json.dumps({"batch_size": min(found, MAX_SIZE), **counts}))
 
 
 if __name__ == "__main__":

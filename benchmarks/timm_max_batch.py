@@ -3,10 +3,10 @@
     pip install timm
     python benchmarks/timm_max_batch.py benchmark-train-amp-nchw-pt112-cu113-rtx3090.csv [--every 10]
 
-The table is of timm's repository, folder `results`, with columns `model`, `train_batch_size` and `train_img_size`. There
-a batch size was lowered rung by rung until training in mixed precision ran; the same step is run here on the same rungs,
-by PyTorch 1.12's habits: attention in the open, gradients set to zero and kept, no foreach. The sample is every tenth
-row. A table with `nhwc` in its name was measured in channels-last format.
+The table is of timm's repository, folder `results`, with columns `model`, `train_batch_size` and `train_img_size`.
+There a batch size was lowered rung by rung until training in mixed precision ran; the same step is run here on the same
+rungs, by PyTorch 1.12's habits: attention in the open, gradients set to zero and kept, no foreach. The sample is every
+tenth row. A table with `nhwc` in its name was measured in channels-last format.
 """
 
 from __future__ import annotations
