@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memdoctor.rules import _summaries
 from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Backward, Forward, LocalCall
+from memdoctor.rules._modes import Mode
 from memdoctor.rules._names import last_name, path_of, place_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import (
@@ -109,6 +110,8 @@ def _method(
         _note_backward(here, node, _operands(here, function.value, arguments))
         return cut()
     receiver = here.evaluate(function.value)
+    if name == "numpy":
+        here.flow.read_as_arrays.append(receiver)
     if name in CUTTING_METHODS:
         return Value(Kind.CUT, name=ON_DEVICE) if name == "detach" and receiver.role is Role.OUTPUT else cut()
     local = _local(here, node, inputs)
@@ -152,9 +155,10 @@ def _change(here: Expressions, node: ast.Call, function: ast.Attribute, name: st
 def _set_mode(here: Expressions, node: ast.Call, path: str, name: str) -> None:
     argument = node.args[0] if node.args else None
     if name == "eval" and argument is None:
-        here.mode, here.mode_of = True, path
+        here.modes = here.modes.after(Mode(True, path, here.loops))
     elif name == "train" and (argument is None or isinstance(argument, ast.Constant)):
-        here.mode, here.mode_of = isinstance(argument, ast.Constant) and argument.value is False, path
+        evaluates = isinstance(argument, ast.Constant) and argument.value is False
+        here.modes = here.modes.after(Mode(evaluates, path, here.loops))
 
 
 def _function(here: Expressions, node: ast.Call, arguments: list[Value], inputs: list[Value]) -> Value:
@@ -184,8 +188,8 @@ def _forward(here: Expressions, node: ast.Call, inputs: list[Value]) -> Value:
     is_step = last_name(node.func) in FRAMEWORK_STEPS  # runs the model, and may return anything
     value = here.opaque(inputs) if is_step else here.source_value(node, Role.OUTPUT, inputs)
     value.name = value.name or ON_DEVICE
-    same = (path_of(node.func) or "").startswith(here.mode_of) if here.mode_of else False
-    here.flow.forwards.append(Forward(node, value, here.loops, here.grad_off, here.mode, same))
+    path = path_of(node.func) or ""
+    here.flow.forwards.append(Forward(node, path, value, here.loops, here.grad_off, here.modes.for_call(path)))
     return value
 
 
@@ -198,7 +202,8 @@ def _local(here: Expressions, node: ast.Call, inputs: list[Value]) -> Value | No
     value = _summaries.result_of(here, node, callee, arguments)
     inner = here.source.flow(callee)
     trains = inner is not None and inner.runs_backward
-    here.flow.calls.append(LocalCall(callee, arguments, value, here.loops, here.grad_off, trains))
+    mode = here.modes.last
+    here.flow.calls.append(LocalCall(node, callee, arguments, value, here.loops, here.grad_off, trains, mode))
     _forget_attributes(here, node, callee)
     return value
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memdoctor.rules import _calls
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._loops import Loop, is_over_data
+from memdoctor.rules._modes import Modes
 from memdoctor.rules._names import holders_of, key_of, last_name, path_of, place_of, root_of, targets_of
 from memdoctor.rules._patience import check_time
 from memdoctor.rules._scopes import Scope
@@ -35,10 +36,7 @@ class Expressions:
         """Names whose items or attributes were ever stored: others need no search."""
         self.loops: tuple[Loop, ...] = ()
         self.grad_off = False
-        self.mode: bool | None = None
-        """True after `.eval()`, False after `.train()`."""
-        self.mode_of = ""
-        """The path of the model that was called on."""
+        self.modes = Modes()
 
     def evaluate(self, node: ast.AST) -> Value:
         """The value of an expression; calls in it are recorded."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from memdoctor.rules._loops import Loop
+from memdoctor.rules._modes import Mode
 from memdoctor.rules._names import shown
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._torch_names import is_loss_like
@@ -46,13 +47,23 @@ class Forward:
     """A call of a model."""
 
     node: ast.Call
+    path: str
+    """What is called, as a path."""
     value: Value
     loops: tuple[Loop, ...]
     grad_off: bool
-    evaluates: bool | None
-    """True after `.eval()`, False after `.train()`, None if neither was called before."""
-    of_same_model: bool
-    """That call was on the very model."""
+    mode: Mode | None
+    """What was set before: of this model, or of another one if its own is not known."""
+
+    @property
+    def evaluates(self) -> bool | None:
+        """True after `.eval()`, False after `.train()`, None if neither was called before."""
+        return self.mode.evaluates if self.mode is not None else None
+
+    @property
+    def was_set_to_evaluate(self) -> bool:
+        """That call was on the very model."""
+        return self.mode is not None and self.mode.evaluates and self.path.startswith(self.mode.model)
 
 
 @dataclass(eq=False)
@@ -68,6 +79,7 @@ class Backward:
 class LocalCall:
     """A call of a function of the same file."""
 
+    node: ast.Call
     callee: Scope
     arguments: dict[str, Value]
     """By parameter name, where that is plain to see."""
@@ -76,6 +88,8 @@ class LocalCall:
     grad_off: bool
     trains: bool
     """The callee runs a backward."""
+    mode: Mode | None
+    """The last that was set before."""
 
 
 @dataclass(eq=False)
@@ -88,6 +102,8 @@ class Flow:
     forwards: list[Forward] = field(default_factory=list)
     calls: list[LocalCall] = field(default_factory=list)
     returns: list[Value] = field(default_factory=list)
+    read_as_arrays: list[Value] = field(default_factory=list)
+    """What `.numpy()` is called on: with a graph that raises."""
     siblings: list[list[tuple[str, Value]]] = field(default_factory=list)
     """Names and values of each tuple assignment from a call."""
     heads: dict[tuple[Loop, str], Value] = field(default_factory=dict)

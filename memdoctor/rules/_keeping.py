@@ -17,6 +17,7 @@ from memdoctor.rules._values import Kind, Role, State, Value, ancestors
 _HELD_OUT_WORDS = re.compile(r"val|valid\w*|test\w*|dev|eval\w*")
 _EVALUATION_STEMS = (
     "valid", "eval", "test", "infer", "predict", "sampl", "generat", "detect", "demo", "visual", "scor", "translat",
+    "accura", "perplex",
 )
 _TRAINING_STEMS = ("train", "generator", "fit")
 

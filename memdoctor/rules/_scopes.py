@@ -16,6 +16,7 @@ _MODULE_BASES = re.compile(r"Module|\w*(Net|Model|Loss|Layer|Block|Encoder|Decod
 _FRAMEWORK_BASES = re.compile(
     r"(HF|Seq2Seq|SFT)?Trainer|\w*(Lightning|NeuralNet|Brain|Task|Hook|Callback|Metric|Learner|Algorithm|Strategy)\w*"
 )
+_PLAIN_BASES = frozenset({"object", "ABC", "Protocol", "Generic"})
 
 
 @dataclass(eq=False)
@@ -73,6 +74,11 @@ class Scope:
                 return scope.functions[name]
             scope = scope.parent
         return None
+
+    @property
+    def is_override(self) -> bool:
+        """A method of a class whose base is defined elsewhere: who calls it cannot be seen."""
+        return self.owner is not None and bool(set(self.owner.bases) - _PLAIN_BASES)
 
     @property
     def others_decide(self) -> bool:

@@ -17,11 +17,12 @@ from memdoctor.rules import _grad_mode, _statements
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._ignores import Ignores
 from memdoctor.rules._index import Index
-from memdoctor.rules._names import Imports, parts_of, path_of, root_of
+from memdoctor.rules._names import Imports, nodes_in, parts_of, path_of, root_of
 from memdoctor.rules._scopes import Class, Scope
 from memdoctor.rules._torch_names import (
     BUILDER_NAME,
     FOREIGN_FRAMEWORKS,
+    FOREIGN_LOGS,
     MODEL_METHOD_NAME,
     MODEL_NAME,
     is_criterion,
@@ -106,10 +107,16 @@ class Source:
         """A unit test, by its path: it is small on purpose."""
         return bool(_TEST_PATH.search(self.path))
 
-    @property
+    @cached_property
     def is_mixed(self) -> bool:
-        """Another framework is imported beside it: a name like `model` then says nothing."""
-        return bool(self.imports.packages & FOREIGN_FRAMEWORKS)
+        """Another framework computes beside it, and does not only write logs: a name like `model` then says nothing."""
+        if not self.imports.packages & FOREIGN_FRAMEWORKS:
+            return False
+        places = (node for node in nodes_in(self.tree) if isinstance(node, (ast.Name, ast.Attribute)))
+        used = {self.imports.resolve(place) for place in places}
+        foreign = [name for name in used if name.split(".")[0] in FOREIGN_FRAMEWORKS]
+        computing = [name for name in foreign if not any(other.startswith(f"{name}.") for other in foreign)]
+        return any(not FOREIGN_LOGS.search(name) for name in computing)
 
     def is_model(self, callee: ast.AST) -> bool:
         """True if calling this is a forward: by what else is done to it in the file, by its class, or by its name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from memdoctor.rules._additions import Addition, addition
@@ -11,6 +12,7 @@ from memdoctor.rules._expressions import Expressions
 from memdoctor.rules._grad_mode import switches_grad_off
 from memdoctor.rules._graph_flow import Flow
 from memdoctor.rules._loops import loop_of
+from memdoctor.rules._modes import Modes
 from memdoctor.rules._names import last_name, nodes_in, path_of, targets_of
 from memdoctor.rules._patience import check_time
 from memdoctor.rules._scopes import Scope
@@ -138,15 +140,15 @@ class _Statements:
 
     def _branches(self, bodies: list[list[ast.stmt]]) -> None:
         before, ends = dict(self.here.table), []
-        mode, modes = self.here.mode, set()
+        modes, ends_in = self.here.modes, []
         for body in bodies:
-            self.here.table, self.here.mode, self.reachable = dict(before), mode, True
+            self.here.table, self.here.modes, self.reachable = dict(before), modes, True
             self.run(body)
             if self.reachable:
                 ends.append(dict(self.here.table))
-                modes.add(self.here.mode)
+                ends_in.append(self.here.modes)
         self._continue_from(ends or [before], bool(ends))
-        self.here.mode = modes.pop() if len(modes) == 1 else None
+        self.here.modes = reduce(Modes.joined, ends_in) if ends_in else modes
 
     def _continue_from(self, ends: list[_Table], reachable: bool) -> None:
         table = ends[0]

@@ -63,6 +63,9 @@ NUMBER_PACKAGES = frozenset("numpy array math random time os sklearn scipy cupy 
 FOREIGN_FRAMEWORKS = frozenset("tensorflow keras jax flax mxnet paddle caffe2 mindspore oneflow chainer".split())
 """Their models look like PyTorch's by name."""
 
+FOREIGN_LOGS = re.compile(r"\.(summary|Summary|SummaryWriter|gfile|io|logging|flags|compat|get_logger)(\.|$)")
+"""What PyTorch programs borrow of them: TensorBoard's writers, files, flags."""
+
 LOSS_FUNCTIONS = re.compile(
     r"\w*_loss|loss|(binary_)?cross_entropy(_with_logits)?|kl_div|.*(CrossEntropy|Loss)\w*", re.IGNORECASE
 )
