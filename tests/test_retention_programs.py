@@ -95,6 +95,16 @@ def test_a_buffer_that_is_not_full_yet_is_named_with_what_it_will_hold(program: 
     assert limit in report.growth.explanation
 
 
+def test_threads_that_train_at_once_are_judged_by_what_variables_hold() -> None:
+    """20 x 16 outputs, 1.5 KiB, once for each round of the two; where exactly a round ends is a race."""
+    report = run(str(PROGRAMS / "training_threads.py"), [], module=False, card="a100-40gb", output=None).report
+    (finding,) = report.findings
+    assert finding.retainer is not None and finding.location is not None
+    assert finding.retainer.name in ("kept", "history")
+    assert finding.retainer.bytes_per_step == pytest.approx(1536, rel=0.2)
+    assert "autograd graphs" in [skipped.what for skipped in report.skipped]
+
+
 def test_without_a_card_the_host_is_counted() -> None:
     """30 x 12 outputs of 5 numbers: 600 bytes, which the host does not round."""
     report = run(str(PROGRAMS / "epoch_lists.py"), [], module=False, card="none", output=None).report

@@ -107,7 +107,7 @@ def _plateau(looks: Sequence[Look], fills: Sequence[Lasting]) -> Growth:
     if fills:
         text = f"No leak so far: {' '.join(map(_filling, fills))}"
     elif unexplained:
-        text = "Some tensors outlive their iteration though no variable holds them: a library may."
+        text = "Some tensors outlive their iteration though no variable is seen to hold them: a library or a graph may."
     else:
         text = "No leak: some tensors outlive their iteration, but what holds them lets old ones go or is bounded."
     return Growth("plateau", text, Confidence.MEDIUM, unexplained_bytes_per_step=unexplained, unit=last.unit)

@@ -119,6 +119,19 @@ class Look:
     """False if the search stopped at its budget: what it claims is a lower bound."""
 
 
+@dataclass(frozen=True)
+class Rise:
+    """Bytes that the card has gained for a good reason, and keeps."""
+
+    step: int
+    """The iteration at whose end they were first seen."""
+    cause: str
+    """`parameters`, `gradients`, `optimizer state`, or what is a copy of which model."""
+    gained_bytes: int
+
+
+GRAPHS = "autograd graphs"
+"""What is `Skipped` if they could not be read: what only a graph keeps alive then has no name."""
 LEAKS = ("leak", "host-leak")
 """Verdicts that say that memory is lost with each iteration."""
 
@@ -141,3 +154,5 @@ class Growth:
     unexplained_bytes_per_step: int = 0
     """Growth of survivors that no name reaches. Measured."""
     unit: str = "step"
+    expected: tuple[Rise, ...] = ()
+    """What the run has gained that is no leak, in the order of its iterations. Measured."""

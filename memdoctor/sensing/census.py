@@ -58,21 +58,30 @@ class Census:
         """By `untyped_storage()._cdata`, in the order in which they were met."""
         return self._storages
 
-    def update(self, *, is_check: bool) -> None:
-        """An iteration has ended. `is_check` marks those at which growth is looked at, denser at first."""
+    def update(self, *, is_check: bool, reads_graphs: bool = True) -> None:
+        """An iteration has ended. `is_check` marks those at which growth is looked at, denser at first.
+
+        `reads_graphs` is false while other threads train: see `OwnerSearch`.
+        """
         self._updates += 1
         if self._updates >= self._next_probe:
             self._next_probe = _PROBES[1] if self._updates < _PROBES[1] else 2 * self._updates
-            self._count()
+            self._count(reads_graphs)
             self._rises = self._before_bytes is not None and self._reached_bytes > self._before_bytes
             self._before_bytes = self._reached_bytes
         elif self._rises and is_check and self._budget.is_open:
-            self._count()
+            self._count(reads_graphs)
 
-    def _count(self) -> None:
+    def bytes_of(self, storage: torch.UntypedStorage) -> int:
+        """Its blocks on this device; 0 if it is elsewhere."""
+        if storage.device.type != self._device_type:
+            return 0
+        return -(-storage.nbytes() // self._block_bytes) * self._block_bytes
+
+    def _count(self, reads_graphs: bool) -> None:
         self._reached_bytes = 0
         with self._budget.spending(), undisturbed():
-            OwnerSearch(self._meet, max_objects=_MAX_OBJECTS).search(user_roots())
+            OwnerSearch(self._meet, max_objects=_MAX_OBJECTS, reads_graphs=reads_graphs).search(user_roots())
 
     def _meet(self, tensor: torch.Tensor, storage: torch.UntypedStorage) -> None:
         if tensor.device.type != self._device_type:
@@ -83,7 +92,7 @@ class Census:
     def _register(self, storage: torch.UntypedStorage) -> CountedStorage:
         record = CountedStorage(storage, self._bury)
         record.key, record.birth, record.nbytes = storage._cdata, self.birth_count, storage.nbytes()
-        record.block_bytes = -(-record.nbytes // self._block_bytes) * self._block_bytes
+        record.block_bytes = self.bytes_of(storage)
         self.birth_count += 1
         self._storages[record.key] = record
         return record

@@ -7,7 +7,9 @@ deleted them. The snapshot is emptied of them at once, unless somebody else hold
 from __future__ import annotations
 
 import inspect
+import os
 import sys
+import threading
 from types import FrameType
 
 _OURS_AND_THE_FRAMES = 3
@@ -35,3 +37,17 @@ def qualified_name(frame: FrameType) -> str:
     """`Trainer.fit`; before Python 3.11 only `fit`."""
     code = frame.f_code
     return str(getattr(code, "co_qualname", code.co_name))
+
+
+_STANDARD_LIBRARY = os.path.dirname(threading.__file__) + os.sep
+
+
+def other_threads_wait() -> bool:
+    """False while another thread is at work, so that a list of all objects must not be asked for.
+
+    Such a list refers to tuples that are still being made, and `tuple(iterator)` then fails with a SystemError in
+    the thread that makes it. A thread that waits stands in `threading`, `queue`, `selectors` or the like.
+    """
+    own = threading.get_ident()
+    innermost = (frame.f_code.co_filename for thread, frame in sys._current_frames().items() if thread != own)
+    return all(name.startswith((_STANDARD_LIBRARY, "<frozen ")) and "-packages" not in name for name in innermost)

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from memdoctor.foundation.findings import Skipped
-from memdoctor.foundation.looks import Look
+from memdoctor.foundation.looks import GRAPHS, Look
 from memdoctor.foundation.runs import SEARCH
 from memdoctor.sensing.budget import Budget
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.edges import forget_types
+from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.graphs import MAX_DEPTH
 from memdoctor.sensing.host import host_heap_bytes
 from memdoctor.sensing.nameless import nameless_roots
@@ -51,18 +52,20 @@ class Looker:
         self._units: dict[str, _Watch] = {}
         self._failed = False
         self._thread = threading.current_thread()
+        self._reads_graphs = True
         self._incomplete = False
         self._hopeless_bytes = 0
         self._budget = Budget(_FREE_SECONDS)
 
     def tick(self, step: int, unit: str) -> None:
         """An iteration of this unit has ended; `step` is its number in the whole run."""
-        if self._failed or self._several_threads_train():
+        if self._failed:
             return
         try:
+            self._note_thread()
             watch = self._units.get(unit) or self._begin(unit)
             if isinstance(self._ledger, Census):  # a card's ledger is always up to date
-                self._ledger.update(is_check=watch.is_check_next)
+                self._ledger.update(is_check=watch.is_check_next, reads_graphs=self._reads_graphs)
             watch.ticks.mark(self._ledger.birth_count, step)
             if watch.is_due(self._ledger, may_rest=not self._budget.is_open):
                 self._look(watch, step, unit)
@@ -70,13 +73,12 @@ class Looker:
             self._failed = True
             self._skip(Skipped(SEARCH, f"the search failed at step {step}: {error!r}"))
 
-    def _several_threads_train(self) -> bool:
-        """Reading a graph while another thread's backward frees it would end the process: then nobody is searched."""
-        if self._thread is not threading.current_thread() and self._thread.is_alive():
-            self._failed = True
-            self._skip(Skipped(SEARCH, "several threads train at once, and a graph in use cannot be read"))
+    def _note_thread(self) -> None:
+        """Reading a graph while another thread's backward frees it would end the process: from then on none is read."""
+        if self._thread is not threading.current_thread() and self._thread.is_alive() and self._reads_graphs:
+            self._reads_graphs = False
+            self._skip(Skipped(GRAPHS, "several threads train at once, and a graph in use cannot be read"))
         self._thread = threading.current_thread()
-        return self._failed
 
     def finish(self, step: int) -> None:
         """The run is over; says what the searches had to leave out."""
@@ -94,7 +96,7 @@ class Looker:
             look = self._search(watch, step, unit)
         forget_types()
         watch.note(look)
-        self._incomplete |= not look.complete
+        self._incomplete |= not look.complete and self._reads_graphs
         self._emit(look)
 
     def _search(self, watch: _Watch, step: int, unit: str) -> Look:
@@ -107,6 +109,7 @@ class Looker:
         search = OwnerSearch(
             lambda tensor, storage: wanted.get(storage._cdata),
             max_objects=_MAX_OBJECTS if survivors else _PROBE_OBJECTS,
+            reads_graphs=self._reads_graphs,
         )
         search.search(user_roots())
         self._search_deeper(search, [record for _, record in survivors], ticks)
@@ -129,6 +132,8 @@ class Looker:
 
     def _search_deeper(self, search: OwnerSearch, survivors: Sequence[StorageRecord], ticks: Ticks) -> None:
         """Search the whole heap, which is dear: after a vain attempt only when twice as much is unclaimed."""
+        if not (self._reads_graphs and other_threads_wait()):
+            return
         unclaimed = [record for record in survivors if record.birth not in search.claimed]
         unclaimed_bytes = sum(record.block_bytes for record in unclaimed)
         born = {ticks.of(record.birth) for record in unclaimed}

@@ -6,7 +6,7 @@ Everything is held weakly and by identity: a module of the user's may be unhasha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -54,21 +54,31 @@ class Models:
     def roles(self) -> dict[int, Role]:
         """By `untyped_storage()._cdata`. A few microseconds a parameter; runs no code of the user's."""
         with undisturbed():
-            return {storage._cdata: role for storage, role in self._storages()}
+            return {storage._cdata: role for storage, role in self.storages()}
+
+    def roots(self) -> dict[str, torch.nn.Module]:
+        """The models themselves, by name; those of modules that were called on their own too."""
+        named = ((self._paths[key], module) for key, module in list(self._modules.items()))
+        return {path: module for path, module in named if "." not in path}
+
+    def sizes(self, bytes_of: Callable[[torch.UntypedStorage], int]) -> dict[str, int]:
+        """Bytes of each role, as `bytes_of` counts them; to be asked `undisturbed`."""
+        storages = {storage._cdata: (storage, role.name) for storage, role in self.storages()}
+        sums: dict[str, int] = {}
+        for storage, name in storages.values():
+            sums[name] = sums.get(name, 0) + bytes_of(storage)
+        return sums
 
     def role_bytes(self, device_type: str) -> dict[str, int]:
         """Bytes of each role on a device, in the allocator's blocks."""
-        with undisturbed():
-            sizes = {
-                storage._cdata: (role.name, storage.nbytes())
-                for storage, role in self._storages() if storage.device.type == device_type
-            }
-        sums: dict[str, int] = {}
-        for name, nbytes in sizes.values():
-            sums[name] = sums.get(name, 0) + -(-nbytes // _BLOCK_BYTES) * _BLOCK_BYTES
-        return sums
+        def on_device(storage: torch.UntypedStorage) -> int:
+            return -(-storage.nbytes() // _BLOCK_BYTES) * _BLOCK_BYTES if storage.device.type == device_type else 0
 
-    def _storages(self) -> Iterator[tuple[torch.UntypedStorage, Role]]:
+        with undisturbed():
+            return {name: nbytes for name, nbytes in self.sizes(on_device).items() if nbytes}
+
+    def storages(self) -> Iterator[tuple[torch.UntypedStorage, Role]]:
+        """With what each is to its model; to be asked `undisturbed`."""
         for tensor, role in self._tensors():
             try:
                 yield tensor.untyped_storage(), role

@@ -51,11 +51,19 @@ class OwnerSearch:
     """
 
     def __init__(
-        self, birth_of: Callable[[torch.Tensor, torch.UntypedStorage], int | None], *, max_objects: int
+        self,
+        birth_of: Callable[[torch.Tensor, torch.UntypedStorage], int | None],
+        *,
+        max_objects: int,
+        reads_graphs: bool = True,
     ) -> None:
-        """`birth_of` is asked for every tensor: the number of its storage, or None if it is not wanted."""
+        """`birth_of` is asked for every tensor: the number of its storage, or None if it is not wanted.
+
+        Without `reads_graphs` neither graphs nor gradients are touched, which a thread in backward may be freeing.
+        """
         self._birth_of = birth_of
         self._max_objects = max_objects
+        self._reads_graphs = reads_graphs
         self._graphs = GraphWalk()
         self._seen: set[int] = set()
         self._objects: list[object] = []
@@ -71,7 +79,7 @@ class OwnerSearch:
     @property
     def complete(self) -> bool:
         """False if a budget ended the search."""
-        return len(self._objects) < self._max_objects and self._graphs.complete
+        return self._reads_graphs and len(self._objects) < self._max_objects and self._graphs.complete
 
     @property
     def seen(self) -> Collection[int]:
@@ -126,6 +134,14 @@ class OwnerSearch:
     def _expand_tensor(self, index: int, tensor: torch.Tensor) -> None:
         claim = _Claim(has_grad_fn=tensor.grad_fn is not None, is_scalar=tensor.numel() == 1)
         self._claim_storage(tensor, claim, through_graph=False)
+        if self._reads_graphs:
+            self._follow_autograd(index, tensor, claim)
+        if tensor._base is not None:
+            self._visit(tensor._base, index, ("inside", "base"))
+        if claim.storages or claim.graph_nodes:
+            self._claims[index] = claim
+
+    def _follow_autograd(self, index: int, tensor: torch.Tensor, claim: _Claim) -> None:
         if tensor.grad_fn is not None:
             held = self._graphs.walk(tensor.grad_fn)
             claim.graph_nodes, claim.oldest_node = held.nodes, held.oldest
@@ -133,10 +149,6 @@ class OwnerSearch:
                 self._graph_object(each, index, claim)
         elif tensor.is_leaf and tensor.grad is not None:
             self._visit(tensor.grad, index, ("grad", "grad"))
-        if tensor._base is not None:
-            self._visit(tensor._base, index, ("inside", "base"))
-        if claim.storages or claim.graph_nodes:
-            self._claims[index] = claim
 
     def _graph_object(self, value: object, index: int, claim: _Claim) -> None:
         """A saved tensor is no variable: it adds to the claim of the tensor whose graph it is in."""

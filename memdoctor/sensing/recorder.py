@@ -21,6 +21,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.models import Models
 
 OPTIMIZER_STEP = "optimizer step"
@@ -133,9 +134,9 @@ class Recorder:
 
     def _will_step(self, module: torch.nn.Module) -> bool:
         """Whether there is an optimizer whose steps are worth waiting for."""
-        if self._has_optimizer is None:
+        if self._has_optimizer is None and other_threads_wait():
             self._has_optimizer = _has_optimizer(module)
-        return self._has_optimizer
+        return self._has_optimizer is not False
 
 
 _ABOUT_HOOKS = (
