@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
 from pathlib import Path
 from typing import BinaryIO
 
 from memdoctor.analysis.diagnosis import diagnose
 from memdoctor.foundation.recording import read_recording, thin
 from memdoctor.foundation.runs import RunReport
+from memdoctor.foundation.sources import source_of
 
 
 def read_run(recording: str | Path | BinaryIO) -> RunReport:
@@ -22,8 +22,3 @@ def thin_run(recording: str | Path | BinaryIO, target: str | Path, *, most: int 
     Raises `UnreadableRun` as `read_run` does, and `BadInput` if the copy cannot be written.
     """
     thin(Path(recording) if isinstance(recording, str) else recording, Path(target), most)
-
-
-def source_of(path: str) -> str | None:
-    """The text of a source file, also of a notebook's cell; None where it cannot be read."""
-    return "".join(linecache.getlines(path)) or None

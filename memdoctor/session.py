@@ -19,13 +19,14 @@ from memdoctor.foundation.readings import DeviceReading, MemoryReading
 from memdoctor.foundation.recording import Recording
 from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, REST_OF_RUN
 from memdoctor.foundation.runs import RunEnd, RunHeader, RunReport, Verdict
-from memdoctor.report import source_of
+from memdoctor.foundation.sources import source_of
 from memdoctor.sensing.allocator import NO_COUNTERS, Allocator, Counters, HostAllocator, RunningMaximum, cuda_in_use
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
 from memdoctor.sensing.recorder import Recorder
 from memdoctor.sensing.ticks import Ledger
+from memdoctor.surroundings import Surroundings
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
 
 
@@ -44,6 +45,7 @@ class Session:
         self._recording = Recording(output)
         self._recorder = Recorder(self._on_iteration, on_failure=self._fail, steps=steps)
         self._attribution = Attribution(self._recorder.models)
+        self._surroundings = Surroundings(self._recording.add)
         self._watched: _Watched | None = None
         self._before = NO_COUNTERS
         self._step = 0
@@ -57,6 +59,7 @@ class Session:
         self._guarded(self._read_before)
         self._recorder.__enter__()
         self._attribution.open()
+        self._surroundings.open()
 
     def step(self) -> None:
         """The user's own word that an iteration has ended."""
@@ -72,6 +75,7 @@ class Session:
         """Remove the hooks, write how it ended and what follows from it, and return the report."""
         self._recorder.__exit__(None, None, None)
         self._attribution.close()
+        self._surroundings.close()
         if os.getpid() != self._pid:
             self._recording.leave_file()
         self._guarded(self._finish)
@@ -114,6 +118,7 @@ class Session:
         self._recording.add(watched.read(self._step, phase, time.perf_counter() - self._clock))
         watched.looker.tick(self._step, unit)
         self._attribution.iteration_ended(watched.peaks[0])
+        self._surroundings.iteration_ended(self._step)
         self._step += 1
 
     def _begin(self) -> _Watched:
@@ -129,8 +134,8 @@ class Session:
         watched = self._watched or self._begin()
         watched.looker.finish(self._step)
         watched.counters()
-        for remark in watched.allocator.remarks():
-            self._recording.add(remark)
+        for record in (*self._surroundings.at_the_end(self._step), *watched.allocator.remarks()):
+            self._recording.add(record)
 
     def _attribute(self, error: BaseException | None) -> None:
         if error is not None and _outcome(error) == OUT_OF_MEMORY:

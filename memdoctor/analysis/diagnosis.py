@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from memdoctor.analysis.cache import cache_findings
 from memdoctor.analysis.growth import decide
+from memdoctor.analysis.host import host_findings
 from memdoctor.analysis.oom import cause_of
 from memdoctor.analysis.retention import findings
-from memdoctor.foundation.findings import Confidence
+from memdoctor.foundation.findings import Confidence, Finding
 from memdoctor.foundation.looks import LEAKS, Growth
 from memdoctor.foundation.runs import REST_OF_RUN, SEARCH, Run, RunReport, Verdict
 
@@ -36,5 +38,13 @@ def diagnose(run: Run, source: Source) -> RunReport:
         skipped=run.skipped,
         peak_breakdown=run.peak_breakdown,
         crash=run.crash,
+        remarks=_remarks(run, verdict),
+        host=run.host,
         cause=cause_of(run.crash, verdict, run.timeline.iterations) if run.crash is not None else None,
     )
+
+
+def _remarks(run: Run, verdict: Verdict) -> tuple[Finding, ...]:
+    is_leak = verdict.growth.verdict in LEAKS
+    of_the_host = host_findings(run.host, run.loaders, run.end.message, is_leak=is_leak)
+    return (*cache_findings(run.cache, run.timeline.iterations), *of_the_host)

@@ -18,12 +18,15 @@ from typing import Any, BinaryIO, TypeVar
 from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
 from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
 from memdoctor.foundation.looks import Look
 from memdoctor.foundation.readings import MemoryReading, Timeline, thinned
 from memdoctor.foundation.records import dump, load, plain, rebuild
 from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
-Record = MemoryReading | Look | Skipped | RunEnd | Verdict | Breakdown | Crash
+Record = (
+    MemoryReading | Look | Skipped | RunEnd | Verdict | Breakdown | Crash | HostReading | LoaderReading | CacheUse
+)
 
 _KINDS: dict[str, type] = {
     "reading": MemoryReading,
@@ -33,6 +36,9 @@ _KINDS: dict[str, type] = {
     "verdict": Verdict,
     "peak_breakdown": Breakdown,
     "crash": Crash,
+    "host": HostReading,
+    "loader": LoaderReading,
+    "cache": CacheUse,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
@@ -193,6 +199,9 @@ def _assemble(header: RunHeader, readings: Iterable[MemoryReading], records: Seq
         verdict=_only(Verdict, records),
         peak_breakdown=_only(Breakdown, records),
         crash=_only(Crash, records),
+        host=tuple(record for record in records if isinstance(record, HostReading)),
+        loaders=tuple(record for record in records if isinstance(record, LoaderReading)),
+        cache=_only(CacheUse, records),
     )
 
 

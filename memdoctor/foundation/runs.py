@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.findings import Finding, Skipped
+from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
 from memdoctor.foundation.looks import Growth, Look
 from memdoctor.foundation.readings import DeviceReading, Timeline
 
@@ -71,6 +72,12 @@ class Run:
     """None for a program that has nothing on a card."""
     crash: Crash | None = None
     """None unless the run ended out of memory."""
+    host: tuple[HostReading, ...] = ()
+    """About one a second."""
+    loaders: tuple[LoaderReading, ...] = ()
+    """Those with worker processes."""
+    cache: CacheUse | None = None
+    """None if nothing happened to it."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,9 @@ class RunReport:
     crash: Crash | None = None
     cause: Cause | None = None
     """Of the crash."""
+    remarks: tuple[Finding, ...] = ()
+    """Findings that are no leak of device memory: of the host's side, and of the cache of the card."""
+    host: tuple[HostReading, ...] = ()
 
     @property
     def peak_allocated_bytes(self) -> int:

@@ -11,7 +11,7 @@ from memdoctor.foundation.runs import RunReport
 def run_json(report: RunReport) -> str:
     """Sizes in bytes; `iterations` are the readings, `growth` the verdict, `skipped` what was not looked at.
 
-    `crash` and `cause` are null unless the card was full.
+    `remarks` are findings that are no leak of device memory. `crash` and `cause` are null unless the card was full.
     """
     return json.dumps(
         {
@@ -30,6 +30,8 @@ def run_json(report: RunReport) -> str:
             "iterations": plain(report.timeline.readings),
             "growth": plain(report.growth),
             "findings": plain(report.findings),
+            "remarks": plain(report.remarks),
+            "host": plain(report.host),
             "skipped": plain(report.skipped),
         },
         indent=1,

@@ -12,6 +12,7 @@ from memdoctor.foundation.runs import FINISHED, RunReport
 from memdoctor.foundation.units import format_bytes
 from memdoctor.reports.breakdown_text import summary
 from memdoctor.reports.crash_text import crash_lines
+from memdoctor.reports.host_text import host_line
 
 _WIDTH = 110
 _NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
@@ -24,7 +25,7 @@ def run_text(report: RunReport) -> str:
 
 def _lines(report: RunReport) -> Iterator[str]:
     yield from _wrapped(_headline(report), "")
-    for finding in report.findings:
+    for finding in (*report.findings, *report.remarks):
         yield ""
         yield from _finding(finding)
     for margin, text in crash_lines(report):
@@ -76,6 +77,8 @@ def _summary(report: RunReport) -> Iterator[str]:
     if report.peak_breakdown is not None and report.crash is None:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)
+    if report.host and max(reading.processes for reading in report.host) > 1:
+        yield from _wrapped(host_line(report.host), "  host        ")
     yield f"  iterations  {report.timeline.iterations}"
     if report.end.survived_refusals:
         yield f"  survived    {report.end.survived_refusals} times the card was full, and the program went on"

@@ -12,10 +12,11 @@ from types import FrameType
 
 from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.looks import Piece
+from memdoctor.foundation.sources import source_of
 from memdoctor.sensing.frames import is_module, local_variables, qualified_name
 from memdoctor.sensing.liveness import dead_names, is_in_loop
 from memdoctor.sensing.registries import registries
-from memdoctor.sensing.user_code import is_user_file, module_file, source_of
+from memdoctor.sensing.user_code import is_user_file, module_file
 
 _PERSISTENT_FRAMES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -81,7 +82,7 @@ def _outermost_first(frame: FrameType | None) -> list[FrameType]:
 def _stack_roots(stack: list[FrameType]) -> Iterator[Root]:
     below_a_loop = False
     for frame in stack:
-        source = source_of(frame.f_code.co_filename)
+        source = source_of(frame.f_code.co_filename) or ""
         loops = is_in_loop(source, frame.f_lineno)
         dead = dead_names(source, frame.f_lineno)
         begins_anew = below_a_loop and not loops and not frame.f_code.co_flags & _PERSISTENT_FRAMES

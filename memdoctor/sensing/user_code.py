@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import functools
-import linecache
 import os
 import sys
 import sysconfig
 import threading
 import types
 from pathlib import Path
+from types import FrameType
+
+from memdoctor.foundation.locations import Location, shown_path
 
 _OWN_FOLDER = str(Path(__file__).resolve().parent.parent)
 _FREE_FORM = (types.SimpleNamespace, argparse.Namespace, threading.local, types.FunctionType)
@@ -35,10 +37,13 @@ def _library_folders() -> tuple[str, ...]:
     return tuple(paths[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
-@functools.lru_cache(maxsize=32)
-def source_of(filename: str) -> str:
-    """Text of a file or a notebook cell; empty where there is none."""
-    return "".join(linecache.getlines(filename))
+def calling_line(frame: FrameType | None) -> Location | None:
+    """The innermost line of the user's among this frame and those that called it; None if there is none."""
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            return Location(shown_path(frame.f_code.co_filename), frame.f_lineno)
+        frame = frame.f_back
+    return None
 
 
 def class_file(kind: type) -> str | None:

@@ -1,0 +1,80 @@
+"""What is around the tensors of a run: host memory and processes, data loaders, the cache of the card."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+
+from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
+from memdoctor.sensing.cache_calls import CacheCalls
+from memdoctor.sensing.host_tree import read_host
+from memdoctor.sensing.loaders import Loaders
+
+Surrounding = HostReading | LoaderReading | CacheUse | Skipped
+
+_FIRST = 6
+"""Readings close together, so that short programs show which way their workers go."""
+_SECONDS_BETWEEN_FIRST = 0.25
+_SECONDS_BETWEEN = 1.0
+_SHARE_OF_TIME = 0.005
+"""That reading the process tree may take; a process of very many gigabytes is read more rarely."""
+
+
+class Surroundings:
+    """Follows one run; `open` and `close` once each."""
+
+    def __init__(self, add: Callable[[Surrounding], None]) -> None:
+        """`add` is given what is read while the program runs."""
+        self._add = add
+        self._loaders = Loaders()
+        self._cache = CacheCalls()
+        self._open = contextlib.ExitStack()
+        self._next_reading = 0.0
+        self._count = 0
+
+    def open(self) -> None:
+        """Begin to watch."""
+        self._open.enter_context(self._loaders)
+        self._open.enter_context(self._cache)
+
+    def close(self) -> None:
+        """Everything that was replaced is put back."""
+        self._open.close()
+
+    def iteration_ended(self, step: int) -> None:
+        """Most iterations cost a look at the clock."""
+        self._cache.iteration_ended()
+        if time.monotonic() >= self._next_reading:
+            self._read(step)
+
+    def at_the_end(self, step: int) -> Iterator[Surrounding]:
+        """What is known only then."""
+        if self._next_reading < math.inf:
+            self._read(step)
+        yield from self._loaders.readings
+        if self._cache.use != CacheUse():
+            yield self._cache.use
+        others = self._loaders.other_processes
+        if others:
+            processes = "a process" if others == 1 else f"{others} processes"
+            yield Skipped(f"{processes} that the program has started", "only their host memory was watched")
+
+    def refusals(self) -> int:
+        """How often a real card was full so far."""
+        return self._cache.refusals
+
+    def _read(self, step: int) -> None:
+        began = time.perf_counter()
+        try:
+            self._add(read_host(step, self._loaders.pids))
+        except Exception as error:  # a system that tells less than Linux does; the rest of the run is watched
+            self._add(Skipped("the host's side", f"it could not be read at iteration {step}: {error!r}"))
+            self._next_reading = math.inf
+            return
+        seconds = time.perf_counter() - began
+        self._count += 1
+        wait = max(_SECONDS_BETWEEN, seconds / _SHARE_OF_TIME)
+        self._next_reading = time.monotonic() + (_SECONDS_BETWEEN_FIRST if self._count < _FIRST else wait)
