@@ -26,58 +26,42 @@ from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Confidence, Finding, Severity
 from memdoctor.rules._hooks import collected_by_hook
-from memdoctor.rules._loops import is_over_data
-from memdoctor.rules._names import identifiers, path_of, root_of, shown, targets_of
+from memdoctor.rules._names import shown
+from memdoctor.rules._registrations import MODULE_HOOKS, TENSOR_HOOKS, is_piling_up
 from memdoctor.rules._rule import Rule
-from memdoctor.rules._scopes import Scope
 from memdoctor.rules._source import Source
-
-_REGISTRATIONS = (
-    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_backward_hook",
-    "register_full_backward_pre_hook",
-)
 
 
 def check(source: Source) -> Iterator[Finding]:
     """Report registrations without a handle in a loop over data, and hooks that append to what is never cleared."""
     if source.is_test:
         return
-    for call, scope in [found for name in _REGISTRATIONS for found in source.calls.get(name, [])]:
-        if isinstance(source.parents[call], ast.Expr) and _is_repeated(source, call, scope):
-            yield RULE.finding(
-                source, call,
-                f"`{shown(call.func)}` runs in every iteration and its handle is not kept: hooks pile up.",
-                advice=Advice("Register once before the loop, or keep the handle and call `remove()`."),
-                confidence=Confidence.MEDIUM,
-            )
-        for kept in collected_by_hook(source, call, scope):
-            yield RULE.finding(
-                source, kept,
-                f"The hook appends `{shown(kept.args[0])}` in every forward, and nothing empties"
-                f" `{shown(kept.func.value) if isinstance(kept.func, ast.Attribute) else ''}`.",
-                advice=Advice("Keep `.detach()` of it, and clear the list after each use."),
-                confidence=Confidence.MEDIUM,
-            )
+    for call, scope in [found for name in (*MODULE_HOOKS, *TENSOR_HOOKS) for found in source.calls.get(name, [])]:
+        if is_piling_up(source, call, scope):
+            yield _piling_up(source, call)
+        elif isinstance(call.func, ast.Attribute) and call.func.attr in MODULE_HOOKS:
+            for kept in collected_by_hook(source, call, scope):
+                yield _collecting(source, kept)
 
 
-def _is_repeated(source: Source, call: ast.Call, scope: Scope) -> bool:
-    """Unconditionally, in a loop over data, on a module that was there before the loop."""
-    holder = path_of(call.func.value) if isinstance(call.func, ast.Attribute) else None
-    roots = {root_of(holder)} if holder is not None else set()
-    for node in source.around(call, scope):
-        if isinstance(node, (ast.If, ast.Try)):
-            return False
-        if isinstance(node, (ast.For, ast.AsyncFor)):
-            if is_over_data(node.iter):
-                return bool(roots) and not roots & _assigned_in(node)
-            if roots & set(identifiers(node.target)):
-                roots = set(identifiers(node.iter))
-    return False
+def _piling_up(source: Source, call: ast.Call) -> Finding:
+    return RULE.finding(
+        source, call,
+        f"`{shown(call.func)}` runs in every iteration and the hook is never removed: hooks pile up.",
+        advice=Advice("Register once before the loop, or keep the handle and call `remove()`."),
+        confidence=Confidence.MEDIUM,
+    )
 
 
-def _assigned_in(loop: ast.AST) -> set[str]:
-    targets = (target for node in ast.walk(loop) if isinstance(node, ast.Assign) for target in node.targets)
-    return {root_of(path_of(place) or "") for target in targets for place in targets_of(target)}
+def _collecting(source: Source, kept: ast.Call) -> Finding:
+    holder = shown(kept.func.value) if isinstance(kept.func, ast.Attribute) else ""
+    return RULE.finding(
+        source, kept,
+        f"The hook appends `{shown(kept.args[0])}` in every forward, and nothing empties `{holder}`.",
+        variable=holder,
+        advice=Advice("Keep `.detach()` of it, and clear the list after each use."),
+        confidence=Confidence.MEDIUM,
+    )
 
 
 RULE = Rule("MD106", "hook-never-removed", Severity.WARNING, check)
