@@ -1,4 +1,4 @@
-"""The largest batch size that should fit, forecast from what trials at small sizes asked of the allocator.
+"""The largest batch size that should fit, forecast from what a few sizes ask of an allocator that is never full.
 
 The requests are drawn out along lines to any size and served by an allocator of the card's size, without the program:
 that knows rounding, caching and fragmentation, which peaks of allocated bytes do not. Only a trial proves it right.
@@ -7,47 +7,125 @@ that knows rounding, caching and fragmentation, which peaks of allocated bytes d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from memdoctor.analysis.request_lines import at_size, best_pair
-from memdoctor.virtual.allocator_requests import fits
+from memdoctor.analysis.batch_search import BatchSearch
+from memdoctor.analysis.request_lines import at_size, best_pair, same_order
+from memdoctor.virtual.allocator import AllocatorOutOfMemory
+from memdoctor.virtual.allocator_requests import replay
+
+FIRST_RUNG = 2
+"""The first size is two multiples, because a batch of one sample may broadcast where others do not."""
+
+_MOST_UNLIKE = 5
+"""A program that asks for something else each time would have no end of recordings."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What whole training steps at one size asked of the allocator, in the form of `virtual/allocator_requests.py`."""
+
+    requests: Sequence[int]
+    warm_up: int
+    """How many of the requests belong to the steps that may still rearrange the cache."""
 
 
 class Forecast:
-    """Learns what each size that fitted asked for; the two that say most give the answer."""
+    """Asks for sizes to record, learns what they asked for, and has the answer in `goal`."""
 
     def __init__(self, room_bytes: int, *, multiple_of: int, max_size: int) -> None:
         self._room_bytes = room_bytes
         self._multiple_of = multiple_of
         self._last = max_size // multiple_of
-        self._recordings: dict[int, Sequence[int]] = {}
+        self._recordings: dict[int, Recording] = {}
+        self._fits: dict[int, bool] = {}
+        self._search = BatchSearch(room_bytes, multiple_of=multiple_of, max_size=max_size)
         self.goal: int | None = None
-        """The size to try next, which is the forecast once there is one; None where no two recordings are alike."""
-        self.first: int | None = None
-        """The first forecast; None before there was one."""
+        """The largest size that should fit; 0 if none should, None where no two recordings are alike."""
 
-    def learn(self, size: int, requests: Sequence[int] | None) -> None:
-        """What the trial of `size` asked of the allocator; None where it could not be recorded."""
-        if requests is None:
-            return
-        self._recordings[size] = requests
-        pair = best_pair(self._recordings)
-        if pair is None:
-            self.goal = 2 * size if len(self._recordings) == 1 else None
-            return
-        self.goal = self._largest(*pair)
-        if self.first is None:
-            self.first = self.goal
+    def ask(self) -> int | None:
+        """The size to record next; None when the goal is as good as it gets before a trial."""
+        if not self._recordings:
+            return min(FIRST_RUNG, self._last) * self._multiple_of
+        largest = max(self._recordings)
+        if len(self._recordings) == 1:
+            return self._unless_known(max(self._full_of_samples(largest), 2 * largest))
+        if self.goal is None or self._is_unlike_all(largest):
+            return self._something_like(largest)
+        if self.goal == self._search.largest:
+            return None
+        return self._search.ask(self._middle_of_bracket() or self.goal)
 
-    def _largest(self, smaller: int, larger: int) -> int:
+    def learn(self, size: int, recording: Recording) -> None:
+        """What whole steps of `size` asked of the allocator."""
+        self._recordings[size] = recording
+        has_room = self._fits[size] = fits(recording.requests, recording.warm_up, self._room_bytes)
+        self._search.tell(size, has_room, 0 if has_room else None)
+        line = self._best_line()
+        if line is not None:
+            self.goal = self._largest(*((known, self._recordings[known]) for known in line))
+        if self._search.ask(self.goal) is None:
+            self.goal = self._search.largest
+
+    def _best_line(self) -> tuple[int, int] | None:
+        """The two recordings next to the answer, on either side of it; before there are such, the best to go on from."""
+        fitting, failing = self._search.largest, self._failing()
+        requests = {size: recording.requests for size, recording in self._recordings.items()}
+        if fitting and failing is not None and same_order(requests[fitting], requests[failing]):
+            return fitting, failing
+        return best_pair(requests)
+
+    def _middle_of_bracket(self) -> int | None:
+        """Where memory grows in stairs, lines creep up from one end; two verdicts alike mean that they do."""
+        failing = self._failing()
+        if failing is None or len(set(list(self._fits.values())[-2:])) == 2:
+            return None
+        return (self._search.largest + failing) // 2
+
+    def _failing(self) -> int | None:
+        """The nearest size above all that fit, of those that were recorded."""
+        too_large = (size for size, has_room in self._fits.items() if not has_room and size > self._search.largest)
+        return min(too_large, default=None)
+
+    def _full_of_samples(self, first: int) -> int:
+        """Where the card is full if all of the first recording were its samples': fixed cost only allows more."""
+        recording = self._recordings[first]
+        nothing = Recording([min(request, 0) for request in recording.requests], recording.warm_up)
+        return self._largest((0, nothing), (first, recording))
+
+    def _is_unlike_all(self, size: int) -> bool:
+        """Libraries take other ways for many samples than for few."""
+        requests = self._recordings[size].requests
+        return not any(
+            same_order(recording.requests, requests) for other, recording in self._recordings.items() if other != size)
+
+    def _something_like(self, size: int) -> int | None:
+        if len(self._recordings) >= _MOST_UNLIKE:
+            return None
+        half = max(size // 2 // self._multiple_of, 1) * self._multiple_of
+        return self._unless_known(half) or self._unless_known(2 * size)
+
+    def _unless_known(self, size: int) -> int | None:
+        size = min(size, self._last * self._multiple_of)
+        return None if size in self._recordings else size
+
+    def _largest(self, smaller: tuple[int, Recording], larger: tuple[int, Recording]) -> int:
+        """The largest size for which the card serves what lies on the lines through two recordings."""
+        low, high = ((size, recording.requests) for size, recording in (smaller, larger))
         fitting, failing = 0, self._last + 1
         while failing - fitting > 1:
             rung = (fitting + failing) // 2
-            if self._would_fit(rung * self._multiple_of, smaller, larger):
+            if fits(at_size(rung * self._multiple_of, low, high), larger[1].warm_up, self._room_bytes):
                 fitting = rung
             else:
                 failing = rung
         return fitting * self._multiple_of
 
-    def _would_fit(self, size: int, smaller: int, larger: int) -> bool:
-        low, high = (smaller, self._recordings[smaller]), (larger, self._recordings[larger])
-        return fits(at_size(size, low, high), self._room_bytes)
+
+def fits(requests: Sequence[int], warm_up: int, room_bytes: int) -> bool:
+    """Whether the card serves them all, and after the first `warm_up` without emptying its cache to do so."""
+    try:
+        retries = replay(requests, room_bytes).stats()["num_alloc_retries"]
+    except AllocatorOutOfMemory:
+        return False
+    return not retries or retries == replay(requests[:warm_up], room_bytes).stats()["num_alloc_retries"]

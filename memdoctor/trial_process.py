@@ -1,123 +1,107 @@
-"""The process of one trial: `python -m memdoctor.trial_process REQUEST OUTCOME_FILE`.
+"""Where trials run: `python -m memdoctor.trial_process` imports torch once and forks a process for each order it reads.
 
-It loads the user's function, runs whole training steps at one batch size on the real or the virtual card, writes down
-what happened, and ends; its state is thrown away with it.
+An order is a line of JSON on standard input. Two numbers answer it on standard output: the trial's process id at once,
+its exit code when it has ended. What the trial found out is in the file that the order names.
 """
 
 from __future__ import annotations
 
-import contextlib
+import atexit
+import ctypes
+import gc
+import importlib
 import json
+import os
+import signal
 import sys
-import time
+import threading
 import traceback
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 from typing import Any
 
-from memdoctor import user_function
-from memdoctor.analysis.messages import is_out_of_memory
-from memdoctor.batch_trial import STEPS, Outcome, Request
-from memdoctor.foundation.errors import BadInput, MemdoctorError
+from memdoctor.batch_trial import Outcome, Request
+from memdoctor.foundation.errors import MemdoctorError
 from memdoctor.foundation.records import plain, rebuild
 from memdoctor.foundation.tracebacks import without_our_frames
-from memdoctor.sensing.current_card import CurrentCard, current_card
-from memdoctor.virtual.gpu import virtual_gpu
+from memdoctor.trial_steps import measured
 
-_HOW_TO_WRITE_IT = (
-    "Write `def make_step(batch_size): ... return step`, or name another function: memdoctor batch-size {}:FUNCTION"
-)
+_GRACE_SECONDS = 5.0
+"""After the answer is written: what a program does at its end may take for ever."""
+
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2), from linux/prctl.h."""
 
 
 def main() -> None:
-    """Answer the request of the command line; a refusal of the user's function is an answer too."""
-    request = rebuild(Request, json.loads(sys.argv[1]))
-    answer = Path(sys.argv[2])
+    """Serve until there are no more orders."""
+    _end_with_parent()
+    importlib.import_module("torch._dynamo")  # every optimizer imports it
+    gc.freeze()  # or the collector would touch, and so copy, every page of it in each trial
+    for line in sys.stdin:
+        order = json.loads(line)
+        trial = _forked()
+        if trial == 0:
+            _try(order)
+            _leave()
+        print(trial, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(trial, 0)[1]), flush=True)
+
+
+def _forked() -> int:
+    """0 in the trial, which leads a process group of its own so that its workers can be ended with it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of numpy's BLAS, which knows of forks
+        trial = os.fork()
+    os.setpgid(trial, trial)
+    return trial
+
+
+def _try(order: dict[str, Any]) -> None:
+    _end_with_parent()
+    _redirect(is_quiet=order["is_quiet"])
+    os.chdir(order["directory"])
+    request = rebuild(Request, order["request"])
+    os.environ.update(request.environment or {})
+    outcome = answer(request)
+    sys.stdout.flush()
+    Path(order["answer"]).write_text(json.dumps(plain(outcome)), encoding="utf-8")
+
+
+def _leave() -> None:
+    """Clean up as the program would at its end; taking the interpreter apart after that costs more than the trial."""
+    deadline = threading.Timer(_GRACE_SECONDS, os._exit, (0,))
+    deadline.daemon = True
+    deadline.start()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def answer(request: Request) -> Outcome:
+    """What a trial found out; a refusal of the user's program is an answer too, its traceback goes to stderr."""
     try:
-        outcome = _measured(request)
+        return measured(request)
     except MemdoctorError as error:
         if error.__cause__ is not None:
             traceback.print_exception(without_our_frames(error.__cause__))
-        outcome = Outcome(refusal=error.found, next_step=error.next_step)
-    answer.write_text(json.dumps(plain(outcome)), encoding="utf-8")
+        return Outcome(refusal=error.found, next_step=error.next_step)
 
 
-def _measured(request: Request) -> Outcome:
-    with contextlib.nullcontext() if request.card is None else virtual_gpu(request.card) as gpu:
-        card = current_card()
-        if card is None:
-            raise _no_card(request)
-        if gpu is not None:
-            gpu.record_requests()
-        make_step = _make_step(request)
-        started = time.perf_counter()
-        fits = _fits(make_step, request, card)
-        return Outcome(
-            card=request.card or card.name,
-            room_bytes=card.room_bytes,
-            fits=fits,
-            peak_bytes=card.peak_bytes() if fits else None,
-            seconds=round(time.perf_counter() - started, 3),
-            requests=gpu.requests if gpu is not None and fits else None,
-            skipped=() if gpu is None else (gpu.remark(),),
-        )
+def _redirect(*, is_quiet: bool) -> None:
+    """Nothing to read, and whatever it prints to standard error, or nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere if is_quiet else 2, 1)
+    if is_quiet:
+        os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
-def _no_card(request: Request) -> BadInput:
-    return BadInput(
-        "there is no GPU here to try batch sizes on.",
-        f"Name the card they are for: memdoctor batch-size {request.function} --card 24GiB",
-    )
-
-
-def _make_step(request: Request) -> Callable[..., Any]:
-    function = user_function.load(request.function)
-    if not user_function.takes(function, request.batch_size):
-        raise BadInput(
-            f"{request.function} takes {user_function.parameters(function)}; "
-            "batch-size calls it with one, the batch size.",
-            _HOW_TO_WRITE_IT.format(request.function.source),
-        )
-    return function
-
-
-def _fits(make_step: Callable[..., Any], request: Request, card: CurrentCard) -> bool:
-    try:
-        step = make_step(request.batch_size)
-        _refuse_what_is_no_step(step, request)
-        for _ in range(STEPS):
-            step()
-        card.wait()
-    except MemdoctorError:
-        raise
-    except (Exception, SystemExit) as error:
-        if is_out_of_memory(error):
-            return False
-        raise _failed(error, request) from error
-    return True
-
-
-def _refuse_what_is_no_step(step: object, request: Request) -> None:
-    how_to_write_it = _HOW_TO_WRITE_IT.format(request.function.source)
-    if not callable(step):
-        raise BadInput(f"{request.function} returned {step!r:.60}, not a function that runs a step.", how_to_write_it)
-    if not user_function.takes(step):
-        raise BadInput(
-            f"The step that {request.function} returned takes {user_function.parameters(step)}; "
-            "batch-size calls it with none.",
-            how_to_write_it,
-        )
-
-
-def _failed(error: BaseException, request: Request) -> BadInput:
-    next_step = "Its traceback is above."
-    if request.batch_size == 1:
-        next_step += " If one sample is too few, as for batch norm, search in twos: --multiple-of 2"
-    return BadInput(
-        f"{request.function} failed at batch size {request.batch_size}, not for memory: "
-        f"{user_function.describe(error)}.",
-        next_step,
-    )
+def _end_with_parent() -> None:
+    """Whatever ends the search, `kill -9` included, ends this process as well."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def named(text: str) -> UserFunction:
     """Read `FILE.py:FUNCTION`. Raises `BadInput` if the file is missing or not Python; nothing of it runs."""
     source, colon, name = text.rpartition(":")
     if not (source and name.isidentifier()):
-        next_step = "Write the file, a colon and the function: train.py:make_step"
+        next_step = "Write the file, a colon and the function: train.py:make_step\n"
+        next_step += "A script is started as it stands with: train.py --batch-arg --batch-size"
         raise BadInput(f"{text} names no function of a file.", next_step)
     compiled(source, example=_EXAMPLE)
     return UserFunction(source, name)
@@ -65,10 +66,10 @@ def of(function: Callable[..., Any]) -> UserFunction:
     return UserFunction(path, name)
 
 
-def load(function: UserFunction) -> Callable[..., Any]:
-    """Import what holds the function, and return the function; this runs the user's code.
+def load(function: UserFunction) -> Any:
+    """Import what holds the function, and return what has its name; this runs the user's code.
 
-    Raises `BadInput` if there is no such function, and, with the user's error as its cause, if the import fails.
+    Raises `BadInput` if nothing has that name, and, with the user's error as its cause, if the import fails.
     """
     try:
         module = importlib.import_module(function.source) if function.is_module else _import_file(function.source)
@@ -80,9 +81,7 @@ def load(function: UserFunction) -> Callable[..., Any]:
     found = getattr(module, function.name, None)
     if found is None:
         raise _missing(function, module)
-    if not callable(found):
-        raise BadInput(f"{function} is no function, but {type(found).__name__}.", "Name a function of that file.")
-    return found  # type: ignore[no-any-return]  # mypy gives Any for what `callable` narrowed from Any
+    return found
 
 
 def describe(error: BaseException) -> str:
@@ -91,10 +90,10 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def takes(function: Callable[..., Any], *arguments: object) -> bool:
+def takes(function: Callable[..., Any], *arguments: object, **named: object) -> bool:
     """True if it can be called so, and if nobody can tell, as for some functions written in C."""
     try:
-        inspect.signature(function).bind(*arguments)
+        inspect.signature(function).bind(*arguments, **named)
     except TypeError:
         return False
     except ValueError:

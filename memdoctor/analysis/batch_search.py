@@ -30,7 +30,7 @@ class BatchSearch:
         self._room_bytes = room_bytes
         self._multiple_of = multiple_of
         self._last = max_size // multiple_of
-        self._failing = self._last + 1
+        self._failed: set[int] = set()
         self._peaks: dict[int, int] = {}
         self._predicted: int | None = None
         self._stride = 1
@@ -59,7 +59,7 @@ class BatchSearch:
         """How the trial of `size` went, with the peak of its steps in bytes where it fitted."""
         rung = size // self._multiple_of
         if not fits or peak_bytes is None:
-            self._failing = min(self._failing, rung)
+            self._failed.add(rung)
             return
         if self._predicted is not None and self._predicted < rung <= self._fitting + self._stride:
             self._stride *= 2
@@ -70,6 +70,11 @@ class BatchSearch:
     @property
     def _fitting(self) -> int:
         return max(self._peaks, default=0)
+
+    @property
+    def _failing(self) -> int:
+        """The nearest above what fits: where the card is fragmented, a size may fit although a smaller one does not."""
+        return min((rung for rung in self._failed if rung > self._fitting), default=self._last + 1)
 
     def _toward(self, goal: int) -> int:
         """The goal itself while it is open; else away from it, in strides that grow, half way through at most."""

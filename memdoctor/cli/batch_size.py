@@ -2,64 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from memdoctor.batch_size import TIME_LIMIT_SECONDS, find_batch_size
-from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, Trial
+from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, CardFit, Trial, WhichCards
 from memdoctor.foundation.errors import BadInput
 from memdoctor.reports.batch_size_json import batch_size_json
+from memdoctor.reports.batch_size_svg import batch_size_svg
 from memdoctor.reports.batch_size_text import batch_size_text, trial_line
+from memdoctor.reports.which_cards_json import which_cards_json
+from memdoctor.reports.which_cards_text import card_line, which_cards_text
+from memdoctor.user_script import UserScript, script
+from memdoctor.which_cards import which_cards
 
 _COUNT = click.IntRange(min=1)
+_Answer = TypeVar("_Answer")
 _SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+def _part(text: str) -> float:
+    """Read `2%` or `0.02` as a part of one."""
+    try:
+        part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no part of a card. Write 2%.") from None
+    if not 0 <= part < 1:
+        raise click.BadParameter(f"{text} leaves nothing of the card. Write 2%.")
+    return part
+
+
+def _setting(text: str) -> tuple[str, int]:
+    """Read `seq_len=512`."""
+    name, _, number = text.partition("=")
+    if not (name.isidentifier() and number.isdigit()):
+        raise click.BadParameter(f"{text!r} sets no argument of the function. Write seq_len=512.")
+    return name, int(number)
 
 
 @click.command(name="batch-size", short_help="Find the largest batch that fits a card.")
 @click.option("--card", metavar="CARD", help="A card of the catalogue, or a size such as 24GiB; else the real card.")
+@click.option("--batch-arg", metavar="NAME", help="PROGRAM is a script; NAME is its argument: --batch-size, data.bs.")
+@click.option("--axis", metavar="NAME", default="", help="Search this argument of the function instead: seq_len.")
+@click.option("--at", type=_setting, multiple=True, metavar="NAME=NUMBER", help="A further argument of it, fixed: batch_size=8.")
 @click.option("--multiple-of", type=_COUNT, default=1, show_default=True, help="Try only multiples of this.")
 @click.option("--max", "max_size", type=_COUNT, default=LARGEST_SIZE, show_default=True, help="Try nothing larger.")
+@click.option("--margin", type=_part, default="0%", metavar="PERCENT", help="Leave this part of the card free.")
+@click.option("--which-cards", "size", type=_COUNT, metavar="SIZE", help="Instead: which cards of the catalogue fit this size.")
+@click.option("--in-copy", is_flag=True, help="Run trials in a copy of the working directory.")
+@click.option("--nproc", "ranks", type=_COUNT, default=1, show_default=True, help="Ranks that train together, one card each.")
 @click.option("--time-limit", type=_SECONDS, default=TIME_LIMIT_SECONDS, show_default=True, help="For one trial.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "json", "svg"]), default="text", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the answer there instead.")
-@click.argument("function", metavar="FILE.py:FUNCTION")
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(
     ctx: click.Context,
     card: str | None,
+    batch_arg: str | None,
+    axis: str,
+    at: tuple[tuple[str, int], ...],
     multiple_of: int,
     max_size: int,
+    margin: float,
+    size: int | None,
+    in_copy: bool,
+    ranks: int,
     time_limit: float,
     form: str,
     output: Path | None,
-    function: str,
+    program: str,
+    arguments: tuple[str, ...],
 ) -> None:
     """Find the largest batch size whose training steps fit on a card.
 
-    FUNCTION(batch_size) builds model, optimizer and one batch, and returns a function that runs one training step.
+    PROGRAM is FILE.py:FUNCTION, where FUNCTION(batch_size) builds model, optimizer and one batch and returns a function
+    that runs one training step, or a trainer of Lightning or transformers. Or it is a script as it stands: `train.py
+    --batch-arg --batch-size -- ARGUMENTS` starts it with that argument changed and ends it after three steps.
+
     Without --card the real card is used; with it no GPU is needed. Each size is tried in a fresh process. Exit code 1
     if not even the smallest size fits.
     """
     _refuse_unwritable(output)
-    result = find_batch_size(
-        function,
-        card=card,
-        multiple_of=multiple_of,
-        max_size=max_size,
-        time_limit_seconds=time_limit,
-        on_trial=_tell_progress,
-    )
-    _write(result, form, output)
-    ctx.exit(0 if result.batch_size else 1)
+    options: dict[str, Any] = {
+        "margin": margin, "axis": axis, "at": dict(at), "in_copy": in_copy, "time_limit_seconds": time_limit}
+    named = _program(program, batch_arg, arguments)
+    if size is not None:
+        cards = which_cards(named, size, on_trial=_tell_card, **options)
+        _write(_REPORTS_OF_CARDS, cards, form, output)
+        ctx.exit(0 if any(each.trial.fits for each in cards.cards) else 1)
+    found = find_batch_size(
+        named, card=card, multiple_of=multiple_of, max_size=max_size, ranks=ranks, on_trial=_tell_trial, **options)
+    _write(_REPORTS, found, form, output)
+    ctx.exit(0 if found.batch_size else 1)
 
 
-def _tell_progress(trial: Trial) -> None:
+_REPORTS: dict[str, Callable[[BatchSize], str]] = {
+    "text": batch_size_text, "json": batch_size_json, "svg": batch_size_svg}
+_REPORTS_OF_CARDS: dict[str, Callable[[WhichCards], str]] = {"text": which_cards_text, "json": which_cards_json}
+
+
+def _program(program: str, batch_arg: str | None, arguments: tuple[str, ...]) -> str | UserScript:
+    if batch_arg is not None:
+        return script(program, batch_arg, arguments)
+    if arguments:
+        raise BadInput(
+            f"{' '.join(arguments)} can only be given to a script.",
+            f"Say which of its arguments sets the batch size: memdoctor batch-size {program} --batch-arg --batch-size",
+        )
+    return program
+
+
+def _tell_trial(trial: Trial) -> None:
     click.echo(f"memdoctor: {trial_line(trial)}", err=True)
 
 
-def _write(result: BatchSize, form: str, output: Path | None) -> None:
-    text = batch_size_json(result) if form == "json" else batch_size_text(result)
+def _tell_card(card: CardFit) -> None:
+    click.echo(f"memdoctor: {card_line(card)}", err=True)
+
+
+def _write(reports: Mapping[str, Callable[[_Answer], str]], answer: _Answer, form: str, output: Path | None) -> None:
+    if form not in reports:
+        raise BadInput(f"there is no {form} of this answer.", f"Choose from: {', '.join(reports)}.")
+    text = reports[form](answer)
     if output is None:
         click.echo(text)
     else:
