@@ -14,7 +14,8 @@ _MASK_ALIGNMENT = 8
 
 
 def attention_backend(
-    card: Card, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, dropout_p: float
+    card: Card, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None,
+    dropout_p: float,
 ) -> str:
     """The first backend of CUDA's priority list that is switched on and takes these operands.
 
@@ -24,6 +25,8 @@ def attention_backend(
     size, is_half = query.shape[-1], query.dtype in (torch.float16, torch.bfloat16)
     is_ampere = card.compute_capability >= (8, 0)
     if query.dim() != 4 or query.dtype is torch.float64 or (query.dtype is torch.bfloat16 and not is_ampere):
+        return "math"
+    if any(operand.stride(-1) != 1 for operand in (query, key, value)):
         return "math"
     is_grouped = key.shape[1] != query.shape[1]
     cudnn_size = 256 if card.compute_capability < (10, 0) else 128
@@ -61,7 +64,7 @@ def _plain_attention(
     """The steps of `_scaled_dot_product_attention_math`; there the mask is added in place only outside of modes."""
     dtype = query.dtype
     if dtype in (torch.float16, torch.bfloat16) and not _half_products_allowed():
-        query, key, value = (tensor.to(torch.float32) for tensor in (query, key, value))
+        query, key, value = held = [tensor.to(torch.float32) for tensor in (query, key, value)]  # noqa: F841  # alive
     root = math.sqrt(1 / math.sqrt(query.shape[-1]) if scale is None else abs(scale))
     query = query * (root if scale is None or scale >= 0 else -root)
     if is_causal:
@@ -75,6 +78,7 @@ def _plain_attention(
     scores = torch._safe_softmax(scores, -1) if hasattr(torch, "_safe_softmax") else scores.softmax(-1)
     if dropout_p > 0:
         scores = torch.dropout(scores, dropout_p, True)
+    weights = scores.to(dtype)  # noqa: F841  # the second result, which is made first
     return torch.matmul(scores, value).to(dtype)
 
 
@@ -93,9 +97,11 @@ def _flash(
     scale = 1 / math.sqrt(size) if scale is None else scale
     if size % 8:
         query, key, value = (torch.nn.functional.pad(tensor, (0, 8 - size % 8)) for tensor in (query, key, value))
-    out: torch.Tensor = aten._scaled_dot_product_flash_attention(
-        query, key, value, dropout_p, is_causal, False, scale=scale)[0]
-    return out[..., :size] if size % 8 else out
+    out, logsumexp, _, _, _, _, seed, unused, _ = aten._scaled_dot_product_flash_attention(
+        query, key, value, dropout_p, is_causal, False, scale=scale)
+    del logsumexp, seed, unused  # in this order, where no graph keeps them
+    whole: torch.Tensor = out
+    return whole[..., :size] if size % 8 else whole
 
 
 def _cudnn(

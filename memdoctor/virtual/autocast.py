@@ -7,7 +7,7 @@ place; the key is included in the thread's dispatch state where autocast is on, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -69,8 +69,10 @@ class Autocast:
 
         def kernel(*args: Any, **kwargs: Any) -> Any:
             with torch._C.DisableTorchFunction(), torch._C._ExcludeDispatchKeyGuard(_KEYS):
-                call, args, kwargs = adapt(operator, args, kwargs)
-                return call(*args, **kwargs)
+                call, cast, options = adapt(operator, args, kwargs)
+                out = call(*cast, **options)
+                cast = _first_to_go_last(cast)
+                return out
         return kernel
 
     def _treatment(self, name: str, operator: Any) -> Callable[..., Any]:
@@ -100,8 +102,14 @@ class Autocast:
             return tensor.to(dtype)
         known = self._cache.get(id(tensor))
         if known is None:
-            known = self._cache[id(tensor)] = (tensor, tensor.to(dtype))
+            with torch.enable_grad():  # so that one made without a graph serves later uses that have one
+                known = self._cache[id(tensor)] = (tensor, tensor.to(dtype))
         return known[1]
+
+
+def _first_to_go_last(args: Sequence[Any]) -> list[Any]:
+    """Python drops a list from its end; the compiled kernels destroy their casts in the order of the arguments."""
+    return list(reversed(args))
 
 
 def _cast_operators() -> list[str]:

@@ -16,6 +16,7 @@ from memdoctor.virtual.cards import Card
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import recurrent_kernels
 from memdoctor.virtual.registration import overload
+from memdoctor.virtual.root_mean_square import root_mean_square_norm
 
 aten = torch.ops.aten
 
@@ -28,7 +29,7 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
     ) -> Any:
         with torch._C.DisableTorchFunction():
             is_fused = operands_fit(query, key, value)
-            backend = attention_backend(card, query, key, attn_mask, dropout_p) if is_fused else "math"
+            backend = attention_backend(card, query, key, value, attn_mask, dropout_p) if is_fused else "math"
             mask = added_mask(attn_mask, query.dtype)
             return ATTENTION[backend](query, key, value, mask, dropout_p, is_causal, scale)
 
@@ -36,7 +37,9 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         "ctc_loss.Tensor": _ctc_loss,
         "dropout": _dropout,
         "linear": _linear,
+        "mish_backward": _mish_backward,
         "scaled_dot_product_attention": scaled_dot_product_attention,
+        **({"_fused_rms_norm": root_mean_square_norm} if hasattr(aten, "_fused_rms_norm") else {}),
         **recurrent_kernels(),
     }
 
@@ -74,6 +77,15 @@ def _linear(tensor: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
             out: torch.Tensor = _composite(aten.linear.default, tensor, weight, bias)
             return out
         return torch.matmul(tensor, weight.t()).add_(bias)
+
+
+def _mish_backward(grad: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """One kernel on CUDA; put together from its parts elsewhere."""
+    with torch._C.DisableTorchFunction():
+        if torch.is_grad_enabled():
+            whole: torch.Tensor = _composite(aten.mish_backward.default, grad, tensor)
+            return whole
+        return torch.empty_like(tensor)
 
 
 def _ctc_loss(

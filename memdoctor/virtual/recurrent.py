@@ -5,6 +5,7 @@ Elsewhere PyTorch puts them together step by step, and saves every step's gates.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,8 @@ _DTYPES = (torch.float16, torch.float32, torch.float64, torch.bfloat16)
 def recurrent_kernels() -> dict[str, Callable[..., Any]]:
     """Kernels for `AutogradMeta` by operator."""
     layers = {f"{name}.input": _layer_kernel(name) for name in _MODES}
-    return {**layers, "gru_cell": _gru_cell, "lstm_cell": _lstm_cell}
+    packed = {f"{name}.data": _packed_kernel(name) for name in _MODES}
+    return {**layers, **packed, "gru_cell": _gru_cell, "lstm_cell": _lstm_cell}
 
 
 def _layer_kernel(name: str) -> Callable[..., Any]:
@@ -36,14 +38,42 @@ def _layer_kernel(name: str) -> Callable[..., Any]:
                 return run_layers(
                     CELLS[name], data, given, params, has_biases, num_layers, dropout, train, bidirectional,
                     batch_first)
-            data, state, params, buffer = _cast_or_flat(data, state, params)
-            proj_size = state[0].shape[2] if state[1] is not None and state[0].shape != state[1].shape else 0
-            hidden_size = (state[0] if state[1] is None else state[1]).shape[2]
-            out = aten._cudnn_rnn(
-                data, params, 4 if has_biases else 2, buffer, *state, _MODES[name], hidden_size, proj_size, num_layers,
-                batch_first, dropout, train, bidirectional, [], None)
-            return tuple(out[:3] if name == "lstm" else out[:2])
+            return _cudnn_layer(
+                name, data, state, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, [])
     return layer
+
+
+def _packed_kernel(name: str) -> Callable[..., Any]:
+    """Sequences of different lengths in one piece, and how many are left at each step."""
+    def layer(
+        data: torch.Tensor, batch_sizes: torch.Tensor, hidden: Any, params: list[torch.Tensor], has_biases: bool,
+        num_layers: int, dropout: float, train: bool, bidirectional: bool,
+    ) -> Any:
+        with torch._C.DisableTorchFunction():
+            if not uses_cudnn(data):
+                return getattr(getattr(aten, name), "data")._op_dk(
+                    torch._C.DispatchKey.CompositeImplicitAutograd, data, batch_sizes, hidden, params, has_biases,
+                    num_layers, dropout, train, bidirectional)
+            state = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden, None]
+            return _cudnn_layer(
+                name, data, state, params, has_biases, num_layers, dropout, train, bidirectional, False,
+                batch_sizes.tolist())
+    return layer
+
+
+def _cudnn_layer(
+    name: str, data: torch.Tensor, state: list[Any], params: list[torch.Tensor], has_biases: bool, num_layers: int,
+    dropout: float, train: bool, bidirectional: bool, batch_first: bool, batch_sizes: list[int],
+) -> Any:
+    if train and dropout:
+        torch.empty((), dtype=torch.int64, device=data.device)  # the seed, read while the dropout state is made
+    data, state, params, buffer = _cast_or_flat(data, state, params)
+    proj_size = state[0].shape[2] if state[1] is not None and state[0].shape != state[1].shape else 0
+    hidden_size = (state[0] if state[1] is None else state[1]).shape[2]
+    out = aten._cudnn_rnn(
+        data, params, 4 if has_biases else 2, buffer, *state, _MODES[name], hidden_size, proj_size, num_layers,
+        batch_first, dropout, train, bidirectional, batch_sizes, None)
+    return tuple(out[:3] if name == "lstm" else out[:2])
 
 
 def uses_cudnn(tensor: torch.Tensor) -> bool:
@@ -54,13 +84,33 @@ def uses_cudnn(tensor: torch.Tensor) -> bool:
 def _cast_or_flat(
     data: torch.Tensor, state: list[Any], params: list[torch.Tensor]
 ) -> tuple[torch.Tensor, list[Any], list[torch.Tensor], torch.Tensor | None]:
-    """Under autocast everything is cast, the weights into one buffer; else they may have been put into one before."""
+    """Under autocast everything is cast, the weights into one buffer; else they may have been put into one before.
+
+    To float16 whatever autocast's type is: `_cudnn_rnn_cast_reflatten`, aten/src/ATen/cudnn/AutocastRNN.cpp.
+    """
     if not torch.is_autocast_enabled("cuda"):
         return data, state, params, _flat_buffer(params)
-    dtype = torch.get_autocast_dtype("cuda")
-    state = [part if part is None else part.to(dtype) for part in state]
-    params = [param.to(dtype) for param in params]
-    return data.to(dtype), state, params, params[0].detach()
+    buffer = _flat_buffer(params)
+    if params[0].dtype is not torch.float16:
+        buffer = params[0].new_empty(sum(param.numel() for param in params), dtype=torch.float16)
+        starts = itertools.accumulate((param.numel() for param in params), initial=0)
+        cast: Any = _CastInto.apply
+        params = [cast(param, buffer, start) for param, start in zip(params, starts)]
+    state = [part if part is None else part.to(torch.float16) for part in reversed(state)][::-1]
+    return data.to(torch.float16), state, params, buffer
+
+
+class _CastInto(torch.autograd.Function):
+    """A weight as a part of the buffer that holds all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, param: torch.Tensor, buffer: torch.Tensor, start: int) -> torch.Tensor:
+        ctx.dtype = param.dtype
+        return buffer[start: start + param.numel()].view(param.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return grad.to(ctx.dtype), None, None
 
 
 def _flat_buffer(params: list[torch.Tensor]) -> torch.Tensor | None:
@@ -78,7 +128,7 @@ def flatten_weights(weights: list[torch.Tensor], *layout: Any) -> torch.Tensor:
     start = 0
     for weight in weights:
         part: Any = buffer[start: start + weight.numel()].view_as(weight)
-        weight.set_(part)
+        weight.set_(part.copy_(weight))
         start += weight.numel()
     return buffer
 

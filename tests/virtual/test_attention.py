@@ -39,13 +39,14 @@ def test_the_backend_is_the_one_that_cuda_takes(card: str, dtype: torch.dtype, c
     query = torch.empty(2, 8, 128, size, dtype=dtype, device="meta")
     key = query[:, :2] if case == "grouped" else query
     mask = torch.empty(128, 128, dtype=dtype, device="meta") if case == "mask" else None
-    assert attention_backend(find_card(card), query, key, mask, 0.1 if case == "dropout" else 0.0) == expected
+    assert attention_backend(
+        find_card(card), query, key, key, mask, 0.1 if case == "dropout" else 0.0) == expected
 
 
 def test_switching_backends_off_is_heard() -> None:
     query = torch.empty(2, 8, 128, 64, dtype=HALF, device="meta")
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        assert attention_backend(find_card("a100-40gb"), query, query, None, 0.0) == "math"
+        assert attention_backend(find_card("a100-40gb"), query, query, query, None, 0.0) == "math"
 
 
 @pytest.mark.parametrize("card", ["t4", "a100-40gb", "h100-80gb"])

@@ -81,7 +81,10 @@ def _efficient(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dic
 
 
 def _efficient_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """float32: product of gradient and output, delta, its copy; the first two are gone before the workspace comes."""
+    """float32: product of gradient and output, delta, its copy; the first two are gone before the workspace comes.
+
+    The copy goes before the workspace does.
+    """
     grad, query, key, value, bias = args[:5]
     batch, heads, queries, size = query.shape
     sequence_first = recorder.contiguous(grad.transpose(1, 2))
@@ -101,8 +104,7 @@ def _efficient_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kw
         recorder.ledger.free(first)
         recorder.ledger.free(product)
         with recorder.ledger.scratch([workspace]):
-            pass
-        recorder.ledger.free(copy)
+            recorder.ledger.free(copy)
     del sequence_first
     return (*gradients, bias_gradient)
 

@@ -37,6 +37,16 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
             return out
 
 
+def _bag(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Sizes of the bags, the bag of each index, the output: the results in another order than they are returned in.
+
+    Source: `_embedding_bag_cuda` (aten/src/ATen/native/cuda/EmbeddingBag.cu).
+    """
+    like = recorder.run_unrecorded(func, args, kwargs)
+    sizes, bags, out, largest = (recorder.new(like[index].shape, like[index].dtype) for index in (2, 1, 0, 3))
+    return out, bags, sizes, largest
+
+
 def _bag_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad, indices, offsets, offset2bag, bag_size, maximum_indices, num_weights, scale, mode, sparse, ...)`."""
     grad, indices, rows, mode, is_sparse = args[0], args[1], args[6], args[8], args[9]
@@ -63,6 +73,8 @@ _MAXIMUM = 2
 """`mode` of `embedding_bag`: sum, mean, max."""
 
 RULES: dict[Any, Rule] = {
+    aten._embedding_bag.default: _bag,
+    aten._embedding_bag_forward_only.default: _bag,
     aten._embedding_bag_backward.default: _bag_backward,
     aten.embedding.default: _embedding,
     aten.embedding_dense_backward.default: _backward,

@@ -17,4 +17,15 @@ def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str
         return recorder.run(func, args, kwargs)
 
 
-RULES: dict[Any, Rule] = {torch.ops.aten._foreach_norm.Scalar: _norm}
+def _in_place(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Fused optimizers that PyTorch has no meta kernel for; they take nothing."""
+    return None
+
+
+aten = torch.ops.aten
+RULES: dict[Any, Rule] = {
+    aten._foreach_norm.Scalar: _norm,
+    **{getattr(getattr(aten, name), variant): _in_place
+       for name in ("_fused_sgd_", "_fused_adagrad_") if hasattr(aten, name)
+       for variant in getattr(aten, name).overloads() if not variant.endswith("out")},
+}

@@ -97,7 +97,24 @@ def _roll(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str
         return recorder.run(func, args, kwargs)
 
 
+def _pack(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(input, lengths, batch_first)`: a copy of each run of steps with the same sequences, joined at the end."""
+    tensor, lengths, batch_first = args
+    steps_first = tensor.transpose(0, 1) if batch_first else tensor
+    runs, before = [], 0
+    for count, length in zip(range(len(lengths), 0, -1), reversed(lengths.tolist())):
+        part = steps_first[before:length, :count]
+        runs += [part.nbytes] if length > before and not part.is_contiguous() else []
+        before = length
+    blocks = [recorder.ledger.malloc(nbytes) for nbytes in runs]
+    out = recorder.run(func, args, kwargs)
+    for block in blocks:
+        recorder.ledger.free(block)
+    return out
+
+
 RULES: dict[Any, Rule] = {
+    aten._pack_padded_sequence.default: _pack,
     aten.index.Tensor: _index,
     aten.index_put.default: _index_put,
     aten.index_put_.default: _index_put,

@@ -72,8 +72,30 @@ def _group_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], k
     tensor, mean = args[1], args[2]
     out = recorder.run(func, args, kwargs)
     channel, group = _per_channel(tensor), mean.numel() * _FLOAT_BYTES
-    with recorder.ledger.scratch([channel, channel, group, group, channel]):
-        return out
+    with recorder.ledger.scratch([channel, channel]):
+        groups = [recorder.ledger.malloc(group) for _ in range(2)]
+        factor = recorder.ledger.malloc(channel)
+        for block in (*reversed(groups), factor):
+            recorder.ledger.free(block)
+    return out
+
+
+def _root_mean_square(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(input, normalized_shape, weight, eps)`: output, reciprocal root (`_fused_rms_norm_cuda`)."""
+    tensor, normalized = args[:2]
+    source = recorder.contiguous(tensor)
+    statistics = (*tensor.shape[: tensor.dim() - len(normalized)], *[1] * len(normalized))
+    return recorder.new(source.shape, tensor.dtype), recorder.new(statistics, torch.float32)
+
+
+def _root_mean_square_backward(
+    recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`(grad_out, input, normalized_shape, rstd, weight, output_mask)`."""
+    grad, tensor, normalized, root, weight, (wants_input, wants_weight) = args
+    out, of_weight, _ = _layer_norm_backward(
+        recorder, func, (grad, tensor, normalized, None, root, weight, None, [wants_input, wants_weight, False]), {})
+    return out, of_weight
 
 
 def _per_channel(tensor: torch.Tensor) -> int:
@@ -86,3 +108,6 @@ RULES: dict[Any, Rule] = {
     aten.native_layer_norm.default: _layer_norm,
     aten.native_layer_norm_backward.default: _layer_norm_backward,
 }
+if hasattr(aten, "_fused_rms_norm"):
+    RULES[aten._fused_rms_norm.default] = _root_mean_square
+    RULES[aten._fused_rms_norm_backward.default] = _root_mean_square_backward

@@ -14,7 +14,10 @@ aten = torch.ops.aten
 
 
 class _Layer(NamedTuple):
-    """`(mode, hidden_size, proj_size, num_layers, batch_first, dropout, train, bidirectional, ...)`."""
+    """`(mode, hidden_size, proj_size, num_layers, batch_first, dropout, train, bidirectional, batch_sizes, ...)`.
+
+    Packed data are of two dimensions, and take as much work as if all sequences were as long as the longest.
+    """
 
     mode: int
     hidden: int
@@ -24,6 +27,7 @@ class _Layer(NamedTuple):
     dropout: float
     train: bool
     bidirectional: bool
+    batch_sizes: list[int]
 
     @property
     def directions(self) -> int:
@@ -39,18 +43,20 @@ class _Layer(NamedTuple):
             self.mode, steps, batch, self.hidden, self.directions, self.layers, data.element_size())
 
     def _extent(self, data: torch.Tensor) -> tuple[int, int]:
+        if self.batch_sizes:
+            return len(self.batch_sizes), self.batch_sizes[0]
         return (data.shape[1], data.shape[0]) if self.batch_first else (data.shape[0], data.shape[1])
 
 
 def _forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, weight, weight_stride0, weight_buf, hx, cx, layer...)`: output, hy, cy, workspace, reserve."""
     data, weights, _, buffer, state, cell = args[:6]
-    layer = _Layer(*args[6:14])
+    layer = _Layer(*args[6:15])
     if buffer is None:
         buffer = recorder.new((sum(weight.numel() for weight in weights),), data.dtype)
     steps_first = _steps_first(recorder, data, layer)
     width = (layer.projection or layer.hidden) * layer.directions
-    out = recorder.new((*steps_first.shape[:2], width), data.dtype)
+    out = recorder.new((*steps_first.shape[:-1], width), data.dtype)
     last = recorder.new(state.shape, data.dtype)
     last_cell = recorder.new(cell.shape, data.dtype) if cell is not None else recorder.new((0,), data.dtype)
     with recorder.ledger.scratch([layer.workspace(data)]):
@@ -61,7 +67,7 @@ def _forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """First the gradients of input and states, then those of the weights, in one buffer."""
     data, weights, _, _, state, cell, out, grad, grad_state, grad_cell = args[:10]
-    layer, mask = _Layer(*args[10:18]), args[-1]
+    layer, mask = _Layer(*args[10:19]), args[-1]
     zeros = [
         recorder.new(like.shape, data.dtype)
         for like, given in ((state, grad_state), (cell, grad_cell)) if like is not None and given is None
@@ -83,7 +89,8 @@ def _weight_gradients(
     steps_first = _steps_first(recorder, data, layer)
     flat = recorder.new((sum(weight.numel() for weight in weights),), data.dtype)
     with recorder.ledger.scratch([layer.workspace(data)]):
-        del steps_first
+        pass
+    del steps_first
     parts = torch.split_with_sizes(flat, [weight.numel() for weight in weights])
     return [part.view(weight.shape) for part, weight in zip(parts, weights)]
 

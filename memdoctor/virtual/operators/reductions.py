@@ -75,4 +75,6 @@ RULES: dict[Any, Rule] = {
     aten.mean.dim: _along,
     aten.linalg_vector_norm.default: _norm,
     aten.logsumexp.default: _log_of_sums,
+    **{operator: rule for kind in (aten.all, aten.any) for operator, rule in (
+        (kind.default, _whole), (kind.dim, _along), (kind.dims, _along))},
 }
