@@ -1,11 +1,13 @@
 """How long tools take for one tree of Python files, in one run: memdoctor, `ast.parse` alone, and other linters.
 
-    python benchmarks/scan_speed.py [FOLDER [TOOLS]]
+    python benchmarks/scan_speed.py [FOLDER [PART]]
 
-FOLDER is what is scanned: the installed torch if none is named. TOOLS is an environment with flake8, ruff and torchfix;
-those that it lacks are left out and said so. The floor is `ast.parse` of all files, read beforehand, with the garbage
-collector off. Every figure is the best of the rounds in wall seconds as a process, and for one process in processor
-seconds too, which a busy machine does not change.
+FOLDER is what is scanned: the installed torch if none is named. PART is a folder in it, `nn` if none is named, for
+flake8 and torchfix, which would take an hour for the whole; memdoctor is measured on it once more beside them. The
+other tools are installed into an environment of their own, which is deleted afterwards.
+
+The floor is `ast.parse` of all files with the garbage collector off. Figures are the best of the rounds: seconds on the
+wall of a process, and its processor seconds with those of its children, which a busy machine changes less.
 """
 
 from __future__ import annotations
@@ -17,65 +19,83 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from pathlib import Path
 
 import _results
 
-ROUNDS = 2
-SLOW_ROUNDS = 1
-"""flake8 and torchfix take minutes."""
+ROUNDS = 3
 LONGEST_SECONDS = 1800
 
 FLOOR = """
 import ast, gc, pathlib, sys, warnings
 warnings.simplefilter("ignore")
 gc.disable()
-for number, path in enumerate(sorted(pathlib.Path(sys.argv[1]).rglob("*.py"))):
+for path in sorted(pathlib.Path(sys.argv[1]).rglob("*.py")):
     try:
         ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         pass
-    if number % 25 == 0:
-        gc.collect()
 """
-ONE_PROCESS = "import sys, memdoctor; memdoctor.scan(sys.argv[1:])"
+ONE_PROCESS = [sys.executable, "-c", "import sys, memdoctor; memdoctor.scan(sys.argv[1:])"]
+MEMDOCTOR = [sys.executable, "-m", "memdoctor", "scan", "--format", "statistics"]
+RUFF = ["ruff", "check", "--isolated", "--no-cache", "--exit-zero"]
+_Seconds = dict[str, float]
 
 
-def main(folder: Path, tools: Path) -> None:
+def main(folder: Path, part: Path) -> None:
     """Measure, write the figures, and print them."""
-    memdoctor = [sys.executable, "-m", "memdoctor", "scan", "--format", "statistics"]
-    files = len(list(folder.rglob("*.py")))
-    figures: dict[str, object] = {"tree": "/".join(folder.parts[-2:]), "files": files, "rounds": ROUNDS}
     with tempfile.TemporaryDirectory() as working:
-        figures["floor_ast_parse"] = floor = _measured([sys.executable, "-c", FLOOR, str(folder)], working)
-        figures["memdoctor_one_process"] = one = _measured([sys.executable, "-c", ONE_PROCESS, str(folder)], working)
-        figures["memdoctor_cold"] = cold = _measured([*memdoctor, "--no-cache", str(folder)], working)
-        subprocess.run([*memdoctor, str(folder)], cwd=working, stdout=subprocess.DEVNULL, check=False)
-        figures["memdoctor_warm_cache"] = _measured([*memdoctor, str(folder)], working)
-        figures |= _others(folder, tools, working)
-    figures["one_process_over_floor"] = round(one["processor_seconds"] / floor["processor_seconds"], 2)
-    figures["cold_over_floor"] = round(cold["wall_seconds"] / floor["wall_seconds"], 2)
+        tools = _installed(Path(working, "tools"))
+        whole, slow = _whole(folder, tools, working), _part(part, tools, working)
+    floor, one, torchfix = whole["floor_ast_parse"], whole["memdoctor_one_process"], slow["torchfix_all_rules"]
+    figures: dict[str, object] = {
+        "rounds": ROUNDS,
+        "whole": {"tree": folder.name, "files": _files(folder), **whole},
+        "part": {"tree": part.relative_to(folder.parent).as_posix(), "files": _files(part), **slow},
+        "one_process_over_floor": _ratio(one, floor, "processor_seconds"),
+        "all_cores_over_floor": _ratio(whole["memdoctor_all_cores"], floor, "wall_seconds"),
+        "torchfix_over_one_process": _ratio(torchfix, slow["memdoctor_one_process"], "processor_seconds"),
+        "torchfix_over_command": _ratio(torchfix, slow["memdoctor_command"], "wall_seconds"),
+    }
     print(_results.write("scan_speed", figures).read_text(encoding="utf-8"))
 
 
-def _others(folder: Path, tools: Path, working: str) -> dict[str, object]:
-    """Each with its defaults; ruff once more with all rules, as the fastest linter there is."""
-    commands = {
-        "ruff": ["ruff", "check", "--isolated", "--no-cache", "--exit-zero"],
-        "ruff_all_rules": ["ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--select", "ALL"],
-        "flake8": ["flake8", "--isolated", "--exit-zero"],
-        "torchfix": ["torchfix", "--select", "ALL"],
+def _installed(folder: Path) -> Path:
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip"]
+    subprocess.run([*pip, "install", "--quiet", "flake8", "ruff", "torchfix"], check=True)
+    print(subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout)
+    return folder / "bin"
+
+
+def _whole(folder: Path, tools: Path, working: str) -> dict[str, _Seconds]:
+    """What is quick enough for all files. Ruff is the fastest linter there is."""
+    path = str(folder)
+    return {
+        "floor_ast_parse": _measured([sys.executable, "-c", FLOOR, path], working),
+        "memdoctor_one_process": _measured([*ONE_PROCESS, path], working),
+        "memdoctor_all_cores": _measured([*MEMDOCTOR, "--no-cache", path], working),
+        "memdoctor_fills_the_cache": _measured([*MEMDOCTOR, path], working, rounds=1),
+        "memdoctor_warm_cache": _measured([*MEMDOCTOR, path], working),
+        "ruff": _measured([str(tools / RUFF[0]), *RUFF[1:], path], working),
+        "ruff_all_rules": _measured([str(tools / RUFF[0]), *RUFF[1:], "--select", "ALL", path], working),
     }
-    found: dict[str, object] = {}
-    for name, (tool, *options) in commands.items():
-        path = tools / tool
-        rounds = ROUNDS if tool == "ruff" else SLOW_ROUNDS
-        command = [str(path), *options, str(folder)]
-        found[name] = _measured(command, working, rounds) if path.exists() else "not installed"
-    return found
 
 
-def _measured(command: list[str], working: str, rounds: int = ROUNDS) -> dict[str, float]:
+def _part(folder: Path, tools: Path, working: str) -> dict[str, _Seconds]:
+    path = str(folder)
+    return {
+        "floor_ast_parse": _measured([sys.executable, "-c", FLOOR, path], working),
+        "memdoctor_one_process": _measured([*ONE_PROCESS, path], working),
+        "memdoctor_command": _measured([*MEMDOCTOR, "--no-cache", path], working),
+        "flake8": _measured([str(tools / "flake8"), "--isolated", "--exit-zero", path], working, rounds=1),
+        "torchfix_all_rules": _measured([str(tools / "torchfix"), "--select", "ALL", path], working, rounds=1),
+    }
+
+
+def _measured(command: list[str], working: str, rounds: int = ROUNDS) -> _Seconds:
+    """The best of the rounds; for what did not end, the seconds after which it was stopped."""
     wall, processor = [], []
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     for _ in range(rounds):
@@ -97,6 +117,15 @@ def _children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _ratio(one: _Seconds, other: _Seconds, seconds: str) -> float | None:
+    """None where one of them did not end."""
+    return round(one[seconds] / other[seconds], 2) if seconds in one and seconds in other else None
+
+
+def _files(folder: Path) -> int:
+    return sum(1 for _ in folder.rglob("*.py"))
+
+
 def _installed_torch() -> Path:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
@@ -106,4 +135,5 @@ def _installed_torch() -> Path:
 
 if __name__ == "__main__":
     named = [Path(argument).resolve() for argument in sys.argv[1:3]]
-    main(named[0] if named else _installed_torch(), named[1] if named[1:] else Path(sys.executable).parent)
+    tree = named[0] if named else _installed_torch()
+    main(tree, named[1] if named[1:] else tree / "nn")

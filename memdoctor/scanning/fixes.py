@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from memdoctor.foundation.findings import Applicability, Confidence, Edit, Finding
+from memdoctor.foundation.findings import Applicability, Confidence, Edit, Finding, Report
 from memdoctor.rules import Rule
+from memdoctor.scanning.edits import edited, overlap
+from memdoctor.scanning.files import NOTEBOOK_SUFFIX
 from memdoctor.scanning.one_file import scan_bytes
 from memdoctor.scanning.reading import Unreadable, encoding_of, read
 
 _MOST_PASSES = 20
 """A fix can make room for the next one, where two want to change the same place."""
-_LINE_END = re.compile("\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def fix_of(
     after = before
     fixed = 0
     for _ in range(_MOST_PASSES):
-        found = scan_bytes(path, after, rules).findings
-        wanted = [finding for finding in found if _is_fixable(finding, least, allowed)]
-        step = next(_steps(path, after, rules, found, wanted), None)
+        report = scan_bytes(path, after, rules)
+        wanted = [finding for finding in report.findings if _is_fixable(finding, least, allowed)]
+        step = next(_steps(path, after, rules, report, wanted), None)
         if step is None:
             break
         after, number = step
@@ -91,59 +91,44 @@ def _is_fixable(finding: Finding, least: Confidence, allowed: Collection[Applica
 
 
 def _steps(
-    path: str, data: bytes, rules: Sequence[Rule], found: Sequence[Finding], wanted: Sequence[Finding],
+    path: str, data: bytes, rules: Sequence[Rule], before: Report, wanted: Sequence[Finding],
 ) -> Iterator[tuple[bytes, int]]:
     """New contents that hold what they promise, with the number of findings fixed: all together, else one by one."""
     for group in [_compatible(wanted), *([finding] for finding in wanted)]:
-        after = edited(data, [edit for finding in group for edit in _edits(finding)]) if group else data
-        if after != data and _holds(path, after, rules, found, group):
+        after = _edited(path, data, group) if group else data
+        if after != data and _holds(scan_bytes(path, after, rules), before, group):
             yield after, len(group)
 
 
-def _holds(path: str, after: bytes, rules: Sequence[Rule], found: Sequence[Finding], fixed: Sequence[Finding]) -> bool:
-    report = scan_bytes(path, after, rules)
-    expected = Counter(finding.code for finding in found)
+def _holds(after: Report, before: Report, fixed: Sequence[Finding]) -> bool:
+    expected = Counter(finding.code for finding in before.findings)
     expected.subtract(finding.code for finding in fixed)
-    left = Counter(finding.code for finding in report.findings)
-    return not report.skipped and all(number <= expected[code] for code, number in left.items())
+    left = Counter(finding.code for finding in after.findings)
+    return after.skipped == before.skipped and all(number <= expected[code] for code, number in left.items())
+
+
+def _edited(path: str, data: bytes, findings: Iterable[Finding]) -> bytes:
+    places = [place for finding in findings for place in _places(finding)]
+    if not path.endswith(NOTEBOOK_SUFFIX):
+        return edited(data, [edit for _, edit in places])
+    from memdoctor.scanning.notebook_edits import edited_notebook  # json is loaded only where there is a notebook
+
+    return edited_notebook(data, {cell: [edit for other, edit in places if other == cell] for cell, _ in places})
 
 
 def _compatible(findings: Iterable[Finding]) -> list[Finding]:
     """Those whose edits are in places of their own; equal edits are one."""
     chosen: list[Finding] = []
-    taken: list[Edit] = []
+    taken: list[tuple[int, Edit]] = []
     for finding in findings:
-        new = [edit for edit in _edits(finding) if edit not in taken]
-        if not any(_overlap(edit, other) for edit in new for other in taken):
+        new = [place for place in _places(finding) if place not in taken]
+        if not any(cell == other_cell and overlap(edit, other) for cell, edit in new for other_cell, other in taken):
             taken += new
             chosen.append(finding)
     return chosen
 
 
-def _overlap(one: Edit, other: Edit) -> bool:
-    starts, ends = (one.line, one.column), (one.end_line, one.end_column)
-    return starts <= (other.end_line, other.end_column) and (other.line, other.column) <= ends
-
-
-def _edits(finding: Finding) -> tuple[Edit, ...]:
-    return finding.advice.edits if finding.advice else ()
-
-
-def edited(data: bytes, edits: Iterable[Edit]) -> bytes:
-    """Source with the edits applied. Raises `Unreadable` for an encoding that does not survive the round trip."""
-    encoding = encoding_of(data)
-    text = data.decode(encoding)
-    if text.encode(encoding) != data:
-        raise Unreadable(f"not fixed: {encoding} text that cannot be written back as it was")
-    ends = list(_LINE_END.finditer(text))
-    starts = [0, *(end.end() for end in ends), len(text)]
-    for edit in sorted(set(edits), key=lambda edit: (edit.line, edit.column), reverse=True):
-        start, end = (_offset(starts, *place) for place in ((edit.line, edit.column), (edit.end_line, edit.end_column)))
-        newline = ends[min(edit.line, len(ends)) - 1].group() if ends else "\n"
-        text = text[:start] + edit.text.replace("\n", newline) + text[end:]
-    return text.encode(encoding)
-
-
-def _offset(starts: Sequence[int], line: int, column: int) -> int:
-    """Of a line and column from 1; a line behind the last one is the end of the text."""
-    return starts[min(line, len(starts)) - 1] + column - 1
+def _places(finding: Finding) -> list[tuple[int, Edit]]:
+    """The edits with the number of the cell that each is in; 0 for a file without cells."""
+    cell = finding.location.cell or 0 if finding.location else 0
+    return [(cell, edit) for edit in finding.advice.edits] if finding.advice else []

@@ -11,12 +11,13 @@ import ast
 import bisect
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from memdoctor.foundation.findings import Finding, Skipped
+from memdoctor.foundation.findings import Advice, Edit, Finding, Skipped
 from memdoctor.scanning.reading import Unreadable
 
 _PYTHON_CELL_MAGICS = frozenset("time timeit capture prun debug".split())
@@ -37,10 +38,12 @@ class Program:
     """Of each code cell, in `text`, from 1."""
     numbers: tuple[int, ...]
     """Of each code cell, in the notebook, from 1."""
+    stand_ins: frozenset[int]
+    """The lines of `text` that are not what the notebook says."""
     skipped: tuple[Skipped, ...]
 
     def in_cell(self, finding: Finding) -> Finding:
-        """The same finding with lines that count within its cell; edits of the program are not edits of the file."""
+        """The same finding with lines that count within its cell, those of its edits too."""
         place = finding.location
         if place is None:
             return finding
@@ -48,22 +51,44 @@ class Program:
         before = self.first_lines[index] - 1
         end_line = None if place.end_line is None else place.end_line - before
         moved = dataclasses.replace(place, line=place.line - before, end_line=end_line, cell=self.numbers[index])
-        advice = dataclasses.replace(finding.advice, edits=()) if finding.advice else None
+        advice = self._advice_in_cell(finding.advice, index) if finding.advice else None
         return dataclasses.replace(finding, location=moved, advice=advice)
+
+    def _advice_in_cell(self, advice: Advice, index: int) -> Advice:
+        """Without its edits if they would change another cell, or a line that the notebook does not have."""
+        before = self.first_lines[index] - 1
+        end = [*self.first_lines[1:], math.inf][index]
+        lines = {line for edit in advice.edits for line in (edit.line, _last_line(edit))}
+        if lines & self.stand_ins or not all(before < line < end for line in lines):
+            return dataclasses.replace(advice, edits=())
+        return dataclasses.replace(advice, edits=tuple(_moved(edit, -before) for edit in advice.edits))
+
+
+def _last_line(edit: Edit) -> int:
+    """The last one of which it takes a character."""
+    return edit.end_line - 1 if edit.end_column == 1 and edit.end_line > edit.line else edit.end_line
+
+
+def _moved(edit: Edit, lines: int) -> Edit:
+    return dataclasses.replace(edit, line=edit.line + lines, end_line=edit.end_line + lines)
 
 
 def program_of(path: str, data: bytes) -> Program:
     """The program in a notebook of format 4. Raises `Unreadable` for other files and other languages."""
     lines: list[str] = []
     firsts, numbers, skipped = [], [], []
+    stand_ins: set[int] = set()
     for number, source in _code_cells(data):
         firsts.append(len(lines) + 1)
         numbers.append(number)
         program = _python_of(source)
         if program is None:
             skipped.append(Skipped(f"{path}:cell {number}", "not Python 3"))
-        lines += ["pass"] if program is None else program.split("\n")
-    return Program("\n".join(lines), tuple(firsts), tuple(numbers), tuple(skipped))
+        plain = ["pass"] if program is None else program.split("\n")
+        pairs = enumerate(zip(plain, source.split("\n")), len(lines) + 1)
+        stand_ins.update(line for line, (new, old) in pairs if new != old)
+        lines += plain
+    return Program("\n".join(lines), tuple(firsts), tuple(numbers), frozenset(stand_ins), tuple(skipped))
 
 
 def _code_cells(data: bytes) -> Iterator[tuple[int, str]]:

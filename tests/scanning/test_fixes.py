@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from memdoctor.fix import Fix, fixes
 from memdoctor.foundation.findings import Applicability, Confidence, Finding, Skipped
 from memdoctor.rules import ALL_RULES
-from memdoctor.scanning.fixes import diff_of, edited, fix_of, write
+from memdoctor.scanning.edits import edited
+from memdoctor.scanning.fixes import diff_of, fix_of, write
 from memdoctor.scanning.one_file import scan_bytes
 from memdoctor.scanning.questions import Questions
 from memdoctor.scanning.reading import Unreadable
