@@ -13,16 +13,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "auto_batch_size": "memdoctor.batch_size",
+    "auto_batch_size": "memdoctor.auto_batch_size",
     "explain": "memdoctor.explain",
     "find_batch_size": "memdoctor.batch_size",
     "gpus": "memdoctor.gpus",
     "profile": "memdoctor.profile",
     "read_run": "memdoctor.report",
     "scan": "memdoctor.scan",
+    "sweep": "memdoctor.sweep",
     "track": "memdoctor.profile",
     "virtual_gpu": "memdoctor.virtual.gpu",
     "watch": "memdoctor.profile",
+    "which_cards": "memdoctor.which_cards",
+    "worst_batch": "memdoctor.worst_batch",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -68,7 +68,7 @@ class Forecast:
             self.goal = self._search.largest
 
     def _best_line(self) -> tuple[int, int] | None:
-        """The two recordings next to the answer, on either side of it; before there are such, the best to go on from."""
+        """The two recordings next to the answer, on either side of it; before there are such, the best there are."""
         fitting, failing = self._search.largest, self._failing()
         requests = {size: recording.requests for size, recording in self._recordings.items()}
         if fitting and failing is not None and same_order(requests[fitting], requests[failing]):
