@@ -60,7 +60,7 @@ def _added(here: Expressions, node: ast.Call, function: ast.Attribute) -> Value 
     if place_of(function.value) is None or not node.args or here.source.imports.resolve(function):
         return None
     item = node.args[-1]
-    here.keep(node, function.value, here.evaluate(item), item, is_sum=False)
+    here.keep(node, function.value, here.evaluate(item), [item], is_sum=False)
     return cut()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 
 from memdoctor.foundation.findings import Edit
 from memdoctor.rules._ignores import Ignore
+from memdoctor.rules._scopes import Scope
 from memdoctor.rules._source import Source
 
 
@@ -15,6 +17,35 @@ def after(source: Source, node: ast.expr, text: str) -> Edit:
     """Text right behind an expression that needs no parentheses there."""
     line, offset = _end(node)
     return _insertion(line, source.column(line, offset), text)
+
+
+def takes_suffix(node: ast.expr) -> bool:
+    """It needs no parentheses before `.detach()`."""
+    return isinstance(node, (ast.Name, ast.Attribute, ast.Subscript, ast.Call))
+
+
+def instead(source: Source, node: ast.expr | ast.stmt, text: str) -> Edit:
+    """Text in the place of an expression or statement."""
+    place = source.location(node)
+    line, offset = _end(node)
+    return Edit(place.line, place.column, line, source.column(line, offset), text)
+
+
+def without_keyword(source: Source, call: ast.Call, name: str) -> tuple[Edit, ...]:
+    """Without one keyword argument, and without a comma that nothing needs any more; comments stay."""
+    found = next((keyword for keyword in call.keywords if keyword.arg == name), None)
+    if found is None:
+        return ()
+    end_line, end = found.end_lineno or found.lineno, source.column(found.value.end_lineno or 0, _end(found.value)[1])
+    start = source.column(found.lineno, found.col_offset)
+    before, behind = source.lines[found.lineno - 1][:start - 1], source.lines[end_line - 1][end - 1:]
+    comma_behind = re.match(r"\s*,[ \t]*", behind)
+    comma_before = re.search(r"[ \t]*,[ \t]*$", before)
+    if comma_behind:
+        end += comma_behind.end()
+    elif comma_before:
+        start = comma_before.start() + 1
+    return (Edit(found.lineno, start, end_line, end, ""),)
 
 
 def with_argument(source: Source, call: ast.Call, text: str) -> Edit:
@@ -36,15 +67,22 @@ def _token_before_the_end(call: str) -> tokenize.TokenInfo:
     return tokens[-2]
 
 
-def decorated(source: Source, function: ast.AST, text: str) -> tuple[Edit, ...]:
-    """A decorator directly above `def`: below others, so that `@staticmethod` and `@property` stay outermost.
+def without_gradients(source: Source, scope: Scope) -> tuple[Edit, ...]:
+    """`@torch.no_grad()` directly above `def`: below others, so that `@staticmethod` and `@property` stay outermost.
 
-    None on a coroutine function: a decorator sees its call, not its run.
+    None where `torch` is not imported by that name at the top of the file, and none on a coroutine function: a
+    decorator sees its call, not its run.
     """
-    if not isinstance(function, ast.FunctionDef):
+    if not isinstance(scope.node, ast.FunctionDef) or not _knows_torch(source):
         return ()
-    indentation = source.lines[function.lineno - 1][:source.column(function.lineno, function.col_offset) - 1]
-    return (_insertion(function.lineno, 1, f"{indentation}{text}\n"),)
+    line = scope.node.lineno
+    indentation = source.lines[line - 1][:source.column(line, scope.node.col_offset) - 1]
+    return (_insertion(line, 1, f"{indentation}@torch.no_grad()\n"),)
+
+
+def _knows_torch(source: Source) -> bool:
+    imported = [alias for node in source.tree.body if isinstance(node, ast.Import) for alias in node.names]
+    return any(alias.asname is None and alias.name.split(".")[0] == "torch" for alias in imported)
 
 
 def deletion(source: Source, statement: ast.AST) -> tuple[Edit, ...]:
@@ -52,7 +90,7 @@ def deletion(source: Source, statement: ast.AST) -> tuple[Edit, ...]:
 
     A comment behind it stays. None for what is not a statement of its own.
     """
-    if not isinstance(statement, ast.Expr):
+    if not isinstance(statement, (ast.Expr, ast.Assign)):
         return ()
     place = source.location(statement)
     start, (end_line, end_offset) = (place.line, place.column), _end(statement)

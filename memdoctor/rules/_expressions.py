@@ -136,14 +136,16 @@ class Expressions:
             return self.derived(value)
         return self.opaque([value])
 
-    def keep(self, node: ast.stmt | ast.expr, holder: ast.AST, item: Value, added: ast.AST, is_sum: bool) -> None:
+    def keep(
+        self, node: ast.stmt | ast.expr, holder: ast.AST, item: Value, terms: list[ast.expr], is_sum: bool
+    ) -> None:
         """Add an item to an accumulator. A sum made with gradients off, or in an array, gains no graph."""
         path = place_of(holder) or ""
         base = self.stored(path)
         if is_sum and (self.grad_off or self._is_in_array(path)):
             return
         value = Value(Kind.KEEP, [base, item], self.loops)
-        self.flow.keeps.append(Keep(node, path, holder, added, item, value, self.loops, is_sum))
+        self.flow.keeps.append(Keep(node, path, holder, terms, item, value, self.loops, is_sum))
         self._put(path, value)
         if not is_sum:
             self._put(f"{path}[-1]", item)
@@ -163,7 +165,7 @@ class Expressions:
             self.bind(target, item)
             return
         value = Value(Kind.KEEP, [base, item], self.loops)
-        self.flow.keeps.append(Keep(node, path, target.value, node.value, item, value, self.loops[-1:], False))
+        self.flow.keeps.append(Keep(node, path, target.value, [node.value], item, value, self.loops[-1:], False))
         self._put(path, value)
 
     def _is_in_array(self, path: str) -> bool:
@@ -261,7 +263,7 @@ class Expressions:
         value = Value(Kind.KEEP, [cut(), element], self.loops)
         if not isinstance(node, ast.GeneratorExp):
             added = node.value if isinstance(node, ast.DictComp) else node.elt
-            self.flow.keeps.append(Keep(node, "", node, added, element, value, self.loops[-1:], False))
+            self.flow.keeps.append(Keep(node, "", node, [added], element, value, self.loops[-1:], False))
         return value
 
     def _named(self, node: ast.NamedExpr) -> Value:

@@ -89,13 +89,13 @@ def is_switched_by_statement(source: Source) -> bool:
     return any(switches_grad_off(call) and isinstance(source.parents[call], ast.Expr) for call, _ in calls)
 
 
-def volatile_uses(source: Source) -> dict[Scope, ast.expr | ast.stmt]:
-    """The first `volatile=True` or `x.volatile = True` of each function: it once switched gradients off."""
-    uses: dict[Scope, ast.expr | ast.stmt] = {}
+def volatile_uses(source: Source) -> dict[Scope, list[ast.Call | ast.Assign]]:
+    """Each `volatile=True` or `x.volatile = True` of each function, in order: it once switched gradients off."""
+    uses: dict[Scope, list[ast.Call | ast.Assign]] = {}
     for scope in source.scopes if "volatile" in source.text else ():
         found = [node for node in scope.own_nodes() if isinstance(node, (ast.Call, ast.Assign)) and _is_volatile(node)]
         if found:
-            uses[scope] = min(found, key=lambda node: (node.lineno, node.col_offset))
+            uses[scope] = sorted(found, key=lambda node: (node.lineno, node.col_offset))
     return uses
 
 

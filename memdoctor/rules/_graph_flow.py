@@ -28,13 +28,18 @@ class Keep:
     """Where the accumulator is: `total`, `stats['loss']`, `self.history`."""
     holder: ast.AST
     """The same, as an expression."""
-    added: ast.AST
-    """The expression that is added."""
+    terms: list[ast.expr]
+    """The expressions that are added."""
     item: Value
     value: Value
     """The accumulator afterwards; kind KEEP."""
     loops: tuple[Loop, ...]
     is_sum: bool
+
+    @property
+    def added(self) -> ast.expr:
+        """The first of what is added, to be named."""
+        return self.terms[0]
 
     @property
     def name(self) -> str:

@@ -70,7 +70,7 @@ class _Statements:
         for part in found.aside:
             self.here.evaluate(part)
         item = self.here.computed([self.here.evaluate(term) for term in found.added])
-        self.here.keep(node, target, item, found.added[0], found.is_sum)
+        self.here.keep(node, target, item, found.added, found.is_sum)
 
     def _addition(self, target: ast.expr, value: ast.expr) -> Addition | None:
         return addition(target, value, self.here.source.imports.resolve)
@@ -94,7 +94,7 @@ class _Statements:
         if path is None:
             return
         if isinstance(node.op, (ast.Add, ast.Sub)):
-            self.here.keep(node, node.target, item, node.value, is_sum=not isinstance(node.value, ast.List))
+            self.here.keep(node, node.target, item, [node.value], is_sum=not isinstance(node.value, ast.List))
         else:
             self.here.store(path, self.here.computed([self.here.read(path), item]))
 

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._arguments import argument_of
+from memdoctor.rules._edits import instead
 from memdoctor.rules._loops import is_training_call
 from memdoctor.rules._names import last_name, path_of, root_of
 from memdoctor.rules._rule import Rule
@@ -89,9 +90,16 @@ def _finding(source: Source, call: ast.Call, name: str) -> Finding:
         f"`{name}` is loaded to the GPU and lives on through the training: a second copy of weights and optimizer"
         " state.",
         variable=name,
-        advice=Advice(f'Load with `map_location="cpu"`, or `del {name}` before training.', Applicability.UNSAFE),
+        advice=_advice(source, call, name),
         confidence=Confidence.MEDIUM,
     )
+
+
+def _advice(source: Source, call: ast.Call, name: str) -> Advice:
+    """Unsafe: what else is read from the checkpoint is then on the host."""
+    place = argument_of(call, "map_location", 1)
+    edits = (instead(source, place, '"cpu"'),) if place is not None else ()
+    return Advice(f'Load with `map_location="cpu"`, or `del {name}` before training.', Applicability.UNSAFE, edits)
 
 
 RULE = Rule("MD307", "checkpoint-kept-after-load", Severity.INFO, check)

@@ -29,11 +29,10 @@ Does not see: a model behind a name that says nothing, a caller in another file 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
-from memdoctor.rules._edits import decorated
+from memdoctor.rules._edits import without_gradients
 from memdoctor.rules._evaluations import wasted
 from memdoctor.rules._grad_mode import is_switched_by_statement, volatile_uses
 from memdoctor.rules._graph_flow import Flow, Forward, LocalCall
@@ -78,15 +77,9 @@ def _confidence(flow: Flow, run: Forward | LocalCall) -> Confidence:
 
 def _advice(source: Source, flow: Flow) -> Advice:
     if flow.scope.name and not flow.runs_backward:
-        edits = decorated(source, flow.scope.node, "@torch.no_grad()") if _knows_torch(source) else ()
+        edits = without_gradients(source, flow.scope)
         return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`.", Applicability.UNSAFE, edits)
     return Advice("Put the evaluation into `with torch.no_grad():`.", Applicability.UNSAFE)
-
-
-def _knows_torch(source: Source) -> bool:
-    """The module is imported under its own name, at the top of the file."""
-    imported = [alias for node in source.tree.body if isinstance(node, ast.Import) for alias in node.names]
-    return any(alias.asname is None and alias.name.split(".")[0] == "torch" for alias in imported)
 
 
 RULE = Rule("MD201", "eval-without-no-grad", Severity.WARNING, check)

@@ -19,8 +19,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from memdoctor.foundation.findings import Advice, Applicability, Finding, Severity
+from memdoctor.foundation.findings import Advice, Applicability, Edit, Finding, Severity
 from memdoctor.rules._arguments import argument_of, is_constant
+from memdoctor.rules._edits import instead, with_argument
 from memdoctor.rules._names import last_name
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._scopes import Scope
@@ -37,10 +38,16 @@ def check(source: Source) -> Iterator[Finding]:
         offload = argument_of(call, "offload_to_cpu", 0)
         is_known = all(keyword.arg is not None for keyword in call.keywords)
         if is_known and not _may_be_true(offload) and not _is_a_default(source, call):
-            yield _finding(source, call)
+            yield _finding(source, call, _offloaded(source, call, offload))
     for call, scope in [found for name in _SWITCHES for found in source.calls.get(name, [])]:
         if _is_full_without_config(call) and _saves(source, call, scope):
-            yield _finding(source, call)
+            yield _finding(source, call, ())
+
+
+def _offloaded(source: Source, call: ast.Call, offload: ast.expr | None) -> tuple[Edit, ...]:
+    if offload is not None:
+        return (instead(source, offload, "True"),)
+    return (with_argument(source, call, "offload_to_cpu=True"),)
 
 
 def _is_a_default(source: Source, call: ast.Call) -> bool:
@@ -68,11 +75,13 @@ def _saves(source: Source, call: ast.Call, scope: Scope) -> bool:
     return "state_dict" in inside
 
 
-def _finding(source: Source, call: ast.Call) -> Finding:
+def _finding(source: Source, call: ast.Call, edits: tuple[Edit, ...]) -> Finding:
+    """Unsafe: the tensors of the state dict are then on the host."""
+    text = "Use `FullStateDictConfig(offload_to_cpu=True, rank0_only=True)`."
     return RULE.finding(
         source, call,
         "The full state dict is put together on every GPU, beside the shards: a whole model more at each checkpoint.",
-        advice=Advice("Use `FullStateDictConfig(offload_to_cpu=True, rank0_only=True)`.", Applicability.SAFE),
+        advice=Advice(text, Applicability.UNSAFE, edits),
     )
 
 

@@ -37,7 +37,7 @@ import ast
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
-from memdoctor.rules._edits import after
+from memdoctor.rules._edits import after, takes_suffix
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._keeping import carries_loss, growing_loops, is_freed, needs_summary
 from memdoctor.rules._meters import graphs_given
@@ -91,8 +91,7 @@ def _advice(source: Source, flow: Flow, keep: Keep) -> Advice:
     is_plain = isinstance(keep.added, ast.Name) and keep.path.isidentifier()
     name = shown(keep.added) if isinstance(keep.added, (ast.Name, ast.Attribute, ast.Subscript)) else ""
     text = f"Keep `{name}.detach()`, or `{name}.item()` if it goes to the host anyway."
-    needs_no_parentheses = (ast.Name, ast.Attribute, ast.Subscript, ast.Call)
-    edits = (after(source, keep.added, ".detach()"),) if isinstance(keep.added, needs_no_parentheses) else ()
+    edits = (after(source, keep.added, ".detach()"),) if len(keep.terms) == 1 and takes_suffix(keep.added) else ()
     return Advice(text, Applicability.SAFE if is_plain and is_tensor else Applicability.UNSAFE, edits)
 
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
+from memdoctor.rules._edits import after, takes_suffix, without_gradients
 from memdoctor.rules._graph_flow import Flow, Keep
 from memdoctor.rules._keeping import is_freed, kept_outputs, needs_summary
 from memdoctor.rules._names import shown
@@ -48,9 +49,17 @@ def _finding(source: Source, flow: Flow, keep: Keep) -> Finding:
     return RULE.finding(
         source, keep.node, f"`{keep.name}` keeps `{shown(keep.added)}` with its graph; {cost}.",
         variable=keep.name,
-        advice=Advice("Keep `.detach().cpu()` of it; evaluate under `torch.no_grad()`.", Applicability.UNSAFE),
+        advice=_advice(source, flow, keep),
         confidence=Confidence.MEDIUM if needs_summary(keep.item) else Confidence.HIGH,
     )
+
+
+def _advice(source: Source, flow: Flow, keep: Keep) -> Advice:
+    if not is_freed(flow, keep.item) and not flow.runs_backward and flow.scope.name:
+        return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`, and keep `.cpu()` of it.",
+                      Applicability.UNSAFE, without_gradients(source, flow.scope))
+    edits = (after(source, keep.added, ".detach().cpu()"),) if takes_suffix(keep.added) else ()
+    return Advice("Keep `.detach().cpu()` of it.", Applicability.UNSAFE, edits)
 
 
 RULE = Rule("MD102", "output-kept-with-graph", Severity.ERROR, check)

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._arguments import says
 from memdoctor.rules._carried import carried_into
+from memdoctor.rules._edits import without_keyword
 from memdoctor.rules._graph_flow import Backward, Flow
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._source import Source
@@ -45,9 +46,15 @@ def check(source: Source) -> Iterator[Finding]:
                     source, backward.node,
                     "The graph is retained and nothing runs a second backward on it: its activations stay through the"
                     " optimizer's step and the next forward.",
-                    advice=Advice(f"Leave `{_keyword(backward)}=True` out.", Applicability.UNSAFE),
+                    advice=_advice(source, backward),
                     confidence=Confidence.MEDIUM,
                 )
+
+
+def _advice(source: Source, backward: Backward) -> Advice:
+    """Unsafe: a second backward that cannot be seen from here would raise."""
+    edits = without_keyword(source, backward.node, _keyword(backward))
+    return Advice(f"Leave `{_keyword(backward)}=True` out.", Applicability.UNSAFE, edits)
 
 
 def _keyword(backward: Backward) -> str:

@@ -22,8 +22,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from memdoctor.foundation.findings import Advice, Applicability, Finding, Severity
+from memdoctor.foundation.findings import Advice, Applicability, Edit, Finding, Severity
 from memdoctor.rules._arguments import says
+from memdoctor.rules._edits import instead, without_keyword
 from memdoctor.rules._names import last_name
 from memdoctor.rules._rule import Rule
 from memdoctor.rules._scopes import Scope
@@ -34,22 +35,43 @@ _MESSAGE = "The gradients are filled with zeros and kept: a copy of the paramete
 
 def check(source: Source) -> Iterator[Finding]:
     """Report `zero_grad(set_to_none=False)`, and loops over all parameters that zero each gradient."""
-    if source.is_test:
+    if source.is_test or _adds_by_hand(source):
         return
     for call, _ in source.calls.get("zero_grad", []):
         if says(call, "set_to_none", False, 0):
-            yield RULE.finding(source, call, _MESSAGE, advice=Advice("Leave the argument out.", Applicability.SAFE))
+            edits = without_keyword(source, call, "set_to_none")
+            yield _finding(source, call, "Leave the argument out.", edits)
     for call, scope in source.calls.get("zero_", []):
-        if _is_gradient(call) and scope.name != "zero_grad" and _is_for_all_parameters(source, call, scope):
-            advice = Advice("Call `zero_grad()`, or set each `.grad` to None.", Applicability.MANUAL)
-            yield RULE.finding(source, call, _MESSAGE, advice=advice)
+        if _gradient(call) is not None and scope.name != "zero_grad" and _is_for_all_parameters(source, call, scope):
+            yield _finding(source, call, "Call `zero_grad()`, or set each `.grad` to None.", _emptied(source, call))
 
 
-def _is_gradient(call: ast.Call) -> bool:
+def _finding(source: Source, call: ast.Call, text: str, edits: tuple[Edit, ...]) -> Finding:
+    """Unsafe: an optimizer skips a parameter whose gradient is None, and still moves one whose gradient is zero."""
+    return RULE.finding(source, call, _MESSAGE, advice=Advice(text, Applicability.UNSAFE, edits))
+
+
+def _adds_by_hand(source: Source) -> bool:
+    """`p.grad += g` somewhere: with None for a gradient that raises."""
+    added = (node.target for node in source.parents if isinstance(node, ast.AugAssign))
+    return any(last_name(target) == "grad" for target in added)
+
+
+def _emptied(source: Source, call: ast.Call) -> tuple[Edit, ...]:
+    """`p.grad.zero_()` as `p.grad = None`, where it is a statement."""
+    holder = _gradient(call)
+    statement = source.parents[call]
+    if holder is None or not isinstance(statement, ast.Expr):
+        return ()
+    return (instead(source, statement, f"{ast.unparse(holder)} = None"),)
+
+
+def _gradient(call: ast.Call) -> ast.expr | None:
+    """`p.grad` of `p.grad.zero_()` and of `p.grad.data.zero_()`."""
     holder = call.func.value if isinstance(call.func, ast.Attribute) else call
     if isinstance(holder, ast.Attribute) and holder.attr == "data":
         holder = holder.value
-    return isinstance(holder, ast.Attribute) and holder.attr == "grad"
+    return holder if isinstance(holder, ast.Attribute) and holder.attr == "grad" else None
 
 
 def _is_for_all_parameters(source: Source, call: ast.Call, scope: Scope) -> bool:
