@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.runs import RunReport
@@ -47,9 +48,11 @@ def choose_card(asked: str | None) -> str:
 
 def run(
     script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None,
-    on_start: Callable[[], None] = lambda: None,
+    values: Literal["zeros", "real"] = "zeros", on_start: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run a script (or, with `module`, a module) as `python` would; `on_start` is called when nothing is in its way.
+
+    `values` as for `virtual_gpu`.
 
     Raises `BadInput` if there is nothing to run, if the card is unknown, or if `output` cannot be written; whatever
     the script raises is part of the outcome.
@@ -60,7 +63,7 @@ def run(
         stack.enter_context(_as_main(script, arguments, first_path=os.getcwd() if module else _folder(script)))
         start = _module_starter(script) if module else _script_starter(script)
         if card != NO_CARD:
-            stack.enter_context(virtual_gpu(card))
+            stack.enter_context(virtual_gpu(card, values=values))
         prof.__enter__()  # not `with`: what memdoctor raises here is no part of the script's outcome
         on_start()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -19,17 +20,20 @@ from memdoctor.reports.run_text import run_text
 )
 @click.option("-m", "module", is_flag=True, help="SCRIPT is a module, as in `python -m`.")
 @click.option("--virtual", "card", metavar="CARD", help="A card of the catalogue, a size such as 24GiB, or `none`.")
+@click.option("--values", type=click.Choice(["zeros", "real"]), default="zeros", show_default=True,
+              help="`real`: compute on the host what runs on the virtual card.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE.mdoc", help="Record the run to a file.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
-    module: bool, card: str | None, output: Path | None, form: str, script: str, arguments: tuple[str, ...]
+    module: bool, card: str | None, values: Literal["zeros", "real"], output: Path | None, form: str, script: str,
+    arguments: tuple[str, ...],
 ) -> None:
     """Run SCRIPT with its ARGUMENTS as `python SCRIPT ARGUMENTS` would, and say what keeps its memory.
 
-    Without a GPU, tensors that ask for CUDA go to a virtual one, which computes no values. The exit code is the
-    script's; the report follows its output.
+    Without a GPU, tensors that ask for CUDA go to a virtual one, which computes values only where `--values real` asks
+    for it. The exit code is the script's; the report follows its output.
     """
     from memdoctor.run import NO_CARD, choose_card, run  # torch comes with it, and --help must not pay for it
 
@@ -39,7 +43,8 @@ def command(
         if card is None and chosen != NO_CARD:
             tell(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {chosen}.")
 
-    outcome = run(script, arguments, module=module, card=chosen, output=output, on_start=announce)
+    outcome = run(
+        script, arguments, module=module, card=chosen, output=output, values=values, on_start=announce)
     if outcome.error is not None and not isinstance(outcome.error, SystemExit):
         sys.excepthook(type(outcome.error), outcome.error, outcome.error.__traceback__)
     _show(run_json(outcome.report) if form == "json" else run_text(outcome.report))

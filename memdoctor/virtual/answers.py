@@ -14,7 +14,7 @@ import torch
 
 from memdoctor.virtual.ownership import in_backward, is_sole
 from memdoctor.virtual.recorder import Operator, Recorder, Rule
-from memdoctor.virtual.values import plausible_number, worth_knowing
+from memdoctor.virtual.values import plausible_number
 
 aten = torch.ops.aten
 
@@ -27,7 +27,7 @@ def _to_copy(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
         return recorder.run(func, args, kwargs)
     out = func(*args, **kwargs)
     recorder.admit(out)
-    if out.is_meta and worth_knowing(out):
+    if out.is_meta and recorder.known.follows(out):
         recorder.known.learn(out, source)
     return out
 
@@ -44,7 +44,7 @@ def _copy_(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: di
     target, source = args[0], args[1]
     if target.is_meta:
         recorder.run(func, args, kwargs)
-        if not source.is_meta and worth_knowing(target) and not recorder.known.has(target):
+        if not source.is_meta and recorder.known.follows(target) and not recorder.known.has(target):
             recorder.known.learn(target, source.expand_as(target))
         return target
     if source.is_meta:
@@ -85,7 +85,7 @@ def _nonzero(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
     rows = mask.numel() if twin is None else int(twin.count_nonzero())
     out = torch.empty((mask.dim(), rows), dtype=torch.int64, device="meta").t()
     recorder.admit(out)
-    if twin is not None and worth_knowing(out):
+    if twin is not None and recorder.known.follows(out):
         recorder.known.learn(out, func(twin))
     return out
 
@@ -104,6 +104,16 @@ def _index(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: di
         indices = [part for index in indices for part in _as_indices(recorder, index)]
     run = recorder.operators.get(func, Recorder.run) if tensor.is_meta else Recorder.run
     return run(recorder, func, (tensor, indices, *args[2:]), kwargs)
+
+
+def _index_put(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One value for all that a mask selects: `masked_fill`, which needs no indices (`canDispatchToMaskedFill`)."""
+    tensor, indices, value = args[:3]
+    accumulates = args[3] if len(args) > 3 else kwargs.get("accumulate", False)
+    masks = [index for index in indices if index is not None]
+    if len(masks) == 1 and masks[0].dtype is torch.bool and value.numel() == 1 and not accumulates and tensor.is_meta:
+        return recorder.run(func, args, kwargs)
+    return _index(recorder, func, args, kwargs)
 
 
 def _as_indices(recorder: Recorder, index: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -162,7 +172,7 @@ def _assumed(
 ) -> Any:
     """Unknown values are taken to be finite and equal to themselves, and to agree: `all` is true and `any` is false."""
     out = recorder.operators.get(func, Recorder.run)(recorder, func, args, kwargs)
-    if out.is_meta and not recorder.known.has(out) and worth_knowing(out):
+    if out.is_meta and not recorder.known.has(out) and recorder.known.follows(out):
         recorder.reads.note(what)
         recorder.known.learn(out, torch.full(out.shape, value, dtype=out.dtype))
     return out
@@ -200,7 +210,7 @@ def _accumulate(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwarg
     """
     if in_backward() and len(args) == 2 and not kwargs and _can_take_sum(*args):
         return args[0]
-    return recorder.run(func, args, kwargs)
+    return recorder.operators.get(func, Recorder.run)(recorder, func, args, kwargs)
 
 
 def _can_take_sum(first: Any, second: Any) -> bool:
@@ -222,9 +232,9 @@ ANSWERS: dict[Any, Rule] = {
     aten.nonzero.default: _nonzero,
     aten.masked_select.default: _masked_select,
     aten.index.Tensor: _index,
-    aten.index_put.default: _index,
-    aten.index_put_.default: _index,
-    aten._index_put_impl_.default: _index,
+    aten.index_put.default: _index_put,
+    aten.index_put_.default: _index_put,
+    aten._index_put_impl_.default: _index_put,
     aten._unique2.default: functools.partial(_sized_by_contents, _unique_bound),
     aten.unique_consecutive.default: functools.partial(_sized_by_contents, _unique_bound),
     aten.unique_dim.default: functools.partial(_sized_by_contents, _unique_rows_bound),
@@ -232,6 +242,11 @@ ANSWERS: dict[Any, Rule] = {
     aten.repeat_interleave.Tensor: functools.partial(_sized_by_contents, _repeat_bound),
     aten._amp_foreach_non_finite_check_and_unscale_.default: _no_overflow,
     aten._amp_update_scale_.default: lambda recorder, func, args, kwargs: args[0],
+    aten.add.Tensor: _accumulate,
+    aten._nested_tensor_from_mask_left_aligned.default: lambda recorder, func, args, kwargs: False,
+}
+
+ASSUMPTIONS: dict[Any, Rule] = {
     aten.isnan.default: functools.partial(_assumed, False, "isnan"),
     aten.eq.Tensor: _compare,
     aten.ne.Tensor: _compare,
@@ -240,5 +255,5 @@ ANSWERS: dict[Any, Rule] = {
     aten.gt.Scalar: _above,
     **{getattr(aten.all, name): functools.partial(_assumed, True, "all") for name in ("default", "dim", "dims")},
     **{getattr(aten.any, name): functools.partial(_assumed, False, "any") for name in ("default", "dim", "dims")},
-    aten.add.Tensor: _accumulate,
 }
+"""What is taken to be true of values that nobody computes."""

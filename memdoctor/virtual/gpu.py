@@ -1,8 +1,8 @@
-"""The virtual GPU: inside the `with`, everything that says CUDA lands on a simulated card, and nothing is computed.
+"""The virtual GPU: inside the `with`, everything that says CUDA lands on a simulated card.
 
-Allocated and reserved bytes come from a simulation of PyTorch's caching allocator; values do not exist (`values.py` has
-the table of what a read answers). Every patch is undone at the end, also after an exception; tensors that were made on
-the card remain as meta tensors.
+Allocated and reserved bytes come from a simulation of PyTorch's caching allocator. Values are computed on request;
+without, `values.py` has the table of what a read answers. Every patch is undone at the end, also after an exception;
+tensors that were made on the card remain as meta tensors.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
 from memdoctor.virtual.cards import Card, find_card
-from memdoctor.virtual.answers import ANSWERS
+from memdoctor.virtual.answers import ANSWERS, ASSUMPTIONS
 from memdoctor.virtual.attributes import ATTRIBUTES
 from memdoctor.virtual.autocast import Autocast
 from memdoctor.virtual.composites import composite_kernels, composite_rules
 from memdoctor.virtual.distributed import patch_process_groups
+from memdoctor.virtual.computing import WITHOUT_VALUES, ComputingRecorder
 from memdoctor.virtual.device import CARD, CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
@@ -48,14 +49,16 @@ from memdoctor.virtual.values import KnownContents, Read, ReadLog
 class VirtualGPU:
     """One simulated card and what it holds; cheap to ask at every iteration."""
 
-    def __init__(self, card: Card, total_bytes: int, context_bytes: int, allocator_conf: str) -> None:
+    def __init__(
+        self, card: Card, total_bytes: int, context_bytes: int, allocator_conf: str, computes: bool = False
+    ) -> None:
         self.card = card
         self.total_bytes = total_bytes
         self.context_bytes = context_bytes
         self._allocator_conf = allocator_conf
         self._ledger = Ledger(
             functools.partial(CachingAllocator, self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
-        self._known = KnownContents(self._ledger)
+        self._known = KnownContents(self._ledger, follows_all=computes)
         self._reads = ReadLog()
 
     @property
@@ -120,10 +123,11 @@ class VirtualGPU:
         return self._reads.reads
 
     def remark(self) -> Skipped:
-        """What a report about this card must say: nothing was computed, and these reads were answered all the same."""
+        """What a report about this card must say: who computed values, and which reads were answered without."""
         reads = ", ".join(f"{read.what} at {shown_path(read.path)}:{read.line}" for read in self.value_reads)
         answered = f"reads answered by policy: {reads}" if reads else "the program read none"
-        return Skipped("values of tensors on the virtual card", f"they were not computed; {answered}")
+        computed = "the host computed them" if self._known.follows_all else "they were not computed"
+        return Skipped("values of tensors on the virtual card", f"{computed}; {answered}")
 
 
 _in_use: list[VirtualGPU] = []
@@ -142,12 +146,15 @@ def virtual_gpu(
     context_bytes: int | None = None,
     allocator_conf: str = "",
     cudnn_workspace: Literal["none"] = "none",
+    values: Literal["zeros", "real"] = "zeros",
 ) -> Iterator[VirtualGPU]:
     """Put a virtual card in place of CUDA.
 
     `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory and
     `context_bytes` what the CUDA context takes of it; `allocator_conf` is read as `PYTORCH_CUDA_ALLOC_CONF` is.
     `cudnn_workspace="none"`: workspaces that cuDNN chooses at run time are left out; convolutions are a lower bound.
+    `values="real"` computes on the host what the program computes on the card, for programs whose course hangs on
+    values; the bytes are the same, and it takes as long as on the host.
     Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use.
     """
     if _in_use:
@@ -157,7 +164,8 @@ def virtual_gpu(
         )
     kind = find_card(card)
     total_bytes = kind.total_bytes if capacity_bytes is None else capacity_bytes
-    gpu = VirtualGPU(kind, total_bytes, kind.context_bytes if context_bytes is None else context_bytes, allocator_conf)
+    gpu = VirtualGPU(kind, total_bytes, kind.context_bytes if context_bytes is None else context_bytes, allocator_conf,
+                     computes=values == "real")
     _in_use.append(gpu)
     patches = Patches()
     try:
@@ -173,10 +181,14 @@ def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
     device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
     operators = {**composite_rules(gpu.card), **OPERATORS}
+    computes = gpu._known.follows_all
+    left_out = WITHOUT_VALUES if computes else ()
+    composites = {name: kernel for name, kernel in composite_kernels(gpu.card).items() if name not in left_out}
+    kind, answers = (ComputingRecorder, ANSWERS) if computes else (Recorder, {**ASSUMPTIONS, **ANSWERS})
 
     @contextlib.contextmanager
     def both_modes() -> Iterator[None]:
-        with Recorder(gpu.card, gpu._ledger, gpu._known, gpu._reads, ANSWERS, operators), device_mode:
+        with kind(gpu.card, gpu._ledger, gpu._known, gpu._reads, answers, operators), device_mode:
             yield
 
     _patch_modules(gpu, patches)
@@ -186,7 +198,7 @@ def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
     try:
         with contextlib.ExitStack() as layers:
             layers.enter_context(Autocast().installed(patches))
-            layers.enter_context(registered(composite_kernels(gpu.card), "AutogradMeta"))
+            layers.enter_context(registered(composites, "AutogradMeta"))
             layers.enter_context(both_modes())
             yield
     finally:
@@ -216,9 +228,9 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_legacy(patches)
     patch_placement(patches)
     patch_process_groups(patches)
-    patch_storages(patches, gpu._ledger)
+    patch_storages(patches, gpu._ledger, gpu._known)
     patch_compilers(patches, gpu._reads)
-    patch_saving(patches, gpu._ledger, gpu._reads)
+    patch_saving(patches, gpu._ledger, gpu._known, gpu._reads)
 
 
 def _patch_cudnn(patches: Patches) -> None:

@@ -63,8 +63,8 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     except NotImplementedError as error:
         raise NotImplementedError(
             f"memdoctor's virtual GPU cannot run {func}{_asked_at()}: PyTorch has no meta kernel for it, and memdoctor "
-            "no rule yet. "
-            "Leave the call out while looking at memory, or report it with this message."
+            'no rule yet. Try values="real", which computes on the host (`memdoctor run --values real`), leave the '
+            "call out while looking at memory, or report it with this message."
         ) from error
     except RuntimeError as error:
         if "is not on the expected device" in str(error):

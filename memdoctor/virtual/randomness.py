@@ -1,7 +1,12 @@
-"""Generators of the card: seed and state are those of a host generator of their own; no numbers are drawn from it."""
+"""Generators of the card: seed and state are those of a host generator of their own.
+
+Numbers are drawn from the first one where values are computed, and never from the host's.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,3 +34,16 @@ class Generator(_HostGenerator, metaclass=_AnyGenerator):
     @property
     def device(self) -> torch.device:  # type: ignore[override]  # read-only in torch too; its stubs say otherwise
         return CARD
+
+
+@contextlib.contextmanager
+def drawn_from_card() -> Iterator[None]:
+    """Within, the host's generator has the state of the card's; both go on from where they were."""
+    generator = torch.cuda.default_generators[0]
+    before = torch.get_rng_state()
+    torch.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(before)

@@ -20,7 +20,7 @@ from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
 from memdoctor.virtual.traits import Traits, has_shapes, is_composite, traits_of
-from memdoctor.virtual.values import KnownContents, ReadLog, worth_knowing
+from memdoctor.virtual.values import KnownContents, ReadLog
 
 Operator = Any
 """A `torch._ops.OpOverload`."""
@@ -173,12 +173,17 @@ class Recorder(TorchDispatchMode):
             _CHECKED.add(key)
 
     def _enter_written(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        targets = [target for where in traits.written for target in _tensors_at(where, args, kwargs) if target.is_meta]
+        targets = written_targets(traits, args, kwargs)
         if not traits.skippable:
             for target in targets:
                 self._follow_size(target)
-        if not any(self.known.has(target) for target in targets):
-            return
+        if any(self.known.has(target) for target in targets):
+            self._follow_writes(func, traits, args, kwargs, targets)
+
+    def _follow_writes(
+        self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any],
+        targets: list[torch.Tensor],
+    ) -> None:
         try:
             if not traits.computes:
                 raise LookupError
@@ -198,7 +203,7 @@ class Recorder(TorchDispatchMode):
 
     def _follow_contents(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         outputs = out if isinstance(out, (list, tuple)) else (out,)
-        if not all(isinstance(item, torch.Tensor) and worth_knowing(item) for item in outputs):
+        if not all(isinstance(item, torch.Tensor) and self.known.follows(item) for item in outputs):
             return
         try:
             host = func(*self.known.twins(args), **{name: self.known.twins(value) for name, value in kwargs.items()})
@@ -210,6 +215,11 @@ class Recorder(TorchDispatchMode):
 
 _RESULTS: dict[tuple[Hashable, ...], Layout | tuple[Layout, ...]] = {}
 _CHECKED: set[tuple[Hashable, ...]] = set()
+
+
+def written_targets(traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """The card's tensors that an operator writes to."""
+    return [target for where in traits.written for target in _tensors_at(where, args, kwargs) if target.is_meta]
 
 
 def _tensors_at(where: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

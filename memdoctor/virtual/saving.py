@@ -11,19 +11,19 @@ from memdoctor.virtual.device import is_card
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.storages import on_card
-from memdoctor.virtual.values import ReadLog
+from memdoctor.virtual.values import KnownContents, ReadLog
 
 _PRIORITY = 0
 """Before PyTorch's own entries, which begin at 10 (torch/serialization.py)."""
 
 
-def patch_saving(patches: Patches, ledger: Ledger, reads: ReadLog) -> None:
+def patch_saving(patches: Patches, ledger: Ledger, known: KnownContents, reads: ReadLog) -> None:
     """One more entry in PyTorch's registry of storage locations, and a copy to the host that has something to copy."""
     def location_of(storage: torch.UntypedStorage) -> str | None:
         return "cuda:0" if storage._cdata in ledger.storages else None
 
     def restore(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
-        return on_card(ledger, storage) if is_card(location) else None
+        return on_card(ledger, known, storage) if is_card(location) else None
 
     registry = torch.serialization._package_registry
     patches.set(torch.serialization, "_package_registry", [(_PRIORITY, location_of, restore), *registry])

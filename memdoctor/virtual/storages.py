@@ -10,29 +10,27 @@ import torch
 from memdoctor.virtual.device import is_card
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.patches import Patches
-from memdoctor.virtual.values import KNOWN_ELEMENTS
+from memdoctor.virtual.values import KnownContents
 
 _base: Any = torch._C.StorageBase
 
 
-def on_card(ledger: Ledger, storage: torch.UntypedStorage) -> torch.UntypedStorage:
+def on_card(ledger: Ledger, known: KnownContents, storage: torch.UntypedStorage) -> torch.UntypedStorage:
     """A copy of a storage of the host."""
     copy: torch.UntypedStorage = torch.UntypedStorage(  # type: ignore[no-untyped-call]  # untyped in torch
         storage.nbytes(), device="meta")
-    record = ledger.admit(copy)
-    if storage.device.type == "cpu" and storage.nbytes() <= KNOWN_ELEMENTS:
-        record.known = storage
+    known.keep(ledger.admit(copy), storage)
     return copy
 
 
-def patch_storages(patches: Patches, ledger: Ledger) -> None:
+def patch_storages(patches: Patches, ledger: Ledger, known: KnownContents) -> None:
     """Blocks follow `resize_`; `cuda()` copies to the card."""
     def is_cuda(self: Any) -> bool:
         return self._cdata in ledger.storages
 
     def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> torch.UntypedStorage:
         is_card(device)
-        return self if is_cuda(self) else on_card(ledger, self)
+        return self if is_cuda(self) else on_card(ledger, known, self)
 
     patches.set(torch.UntypedStorage, "is_cuda", property(is_cuda))
     patches.set(torch.UntypedStorage, "cuda", cuda)

@@ -19,6 +19,8 @@ class Traits(NamedTuple):
     """In place without changing shapes: on the card nothing is left to do once the shapes have been checked."""
     makes_new: bool
     """Whether results may own new storage; false for views."""
+    reshapes: bool
+    """In place, and changes the shape or the storage: contents are as they were."""
 
 
 _RESHAPES = ("resize_", "set_", "t_", "transpose_", "squeeze_", "unsqueeze_", "as_strided_", "detach_", "swap")
@@ -34,11 +36,13 @@ def traits_of(func: Any) -> Traits:
         for position, argument in enumerate(schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     )
+    reshapes = bool(written) and name.startswith(_RESHAPES)
     return Traits(
         written=written,
         computes=torch.Tag.nondeterministic_seeded not in func.tags and "empty" not in name,
-        skippable=bool(written) and written[0] == 0 and name.endswith("_") and not name.startswith(_RESHAPES),
+        skippable=bool(written) and written[0] == 0 and name.endswith("_") and not reshapes,
         makes_new=all(result.alias_info is None for result in schema.returns),
+        reshapes=reshapes,
     )
 
 

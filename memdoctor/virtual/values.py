@@ -100,16 +100,29 @@ class KnownContents:
     They are kept per storage, as bytes on the host, so that views and writes through views need no rules of their own.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, follows_all: bool = False) -> None:
+        """`follows_all`: every operator is computed on the host (`computing.py`), and contents of any size are kept."""
         self._ledger = ledger
+        self.follows_all = follows_all
+
+    def follows(self, tensor: torch.Tensor) -> bool:
+        """Whether contents of this size and type are kept."""
+        return self.follows_all or worth_knowing(tensor)
+
+    def keep(self, record: StorageRecord, storage: torch.UntypedStorage) -> None:
+        """Note the contents of a storage that was read from a file."""
+        if storage.device.type == "cpu" and (self.follows_all or storage.nbytes() <= KNOWN_ELEMENTS):
+            record.known = storage
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The host twin of a tensor of the card, sharing memory with the twins of its views; None where unknown."""
         record = self._record(tensor)
         if record is None or record.known is None:
             return None
-        twin = torch.empty(0, dtype=tensor.dtype)
-        return twin.set_(record.known, tensor.storage_offset(), tensor.size(), tensor.stride())
+        twin = torch.empty(0, dtype=tensor.dtype, device="cpu")
+        twin.set_(record.known, tensor.storage_offset(), tensor.size(), tensor.stride())
+        twin = twin.conj() if tensor.is_conj() else twin
+        return torch._neg_view(twin) if tensor.is_neg() else twin
 
     def has(self, tensor: torch.Tensor) -> bool:
         record = self._record(tensor)
@@ -123,6 +136,17 @@ class KnownContents:
         host = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
         if host.untyped_storage().nbytes() == record.nbytes and host.shape == contents.shape:
             record.known = host.copy_(contents).untyped_storage()
+
+    def write(self, tensor: torch.Tensor, contents: torch.Tensor) -> None:
+        """Note the contents of a tensor, of which the rest of its storage need not be known."""
+        record = self._record(tensor)
+        if record is None or tensor.shape != contents.shape:
+            return
+        if record.known is None:
+            record.known = torch.zeros(record.nbytes, dtype=torch.uint8, device="cpu").untyped_storage()
+        twin = self.of(tensor)
+        if twin is not None:
+            twin.copy_(contents)
 
     def forget(self, tensor: torch.Tensor) -> None:
         """Something unknown was written."""
