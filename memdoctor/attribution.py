@@ -13,7 +13,9 @@ from memdoctor.analysis.refusals import crash_of
 from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.findings import Skipped
 from memdoctor.sensing.births import Births, Refusal
+from memdoctor.sensing.host_tree import name_of
 from memdoctor.sensing.models import Models
+from memdoctor.sensing.operands import tensors_of
 from memdoctor.sensing.sites import Sites, raised_at
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
 
@@ -62,7 +64,8 @@ class Attribution:
         refusal = self._refusal_of(error)
         if refusal is not None:
             return replace(refusal.crash, breakdown=break_down(refusal.holdings, refusal.crash.allocated_bytes))
-        crash = replace(crash_of(str(error)), call=raised_at(error))
+        crash = replace(crash_of(str(error)), call=raised_at(error), tensors=tensors_of(error))
+        crash = replace(crash, processes=tuple(replace(each, name=name_of(each.pid)) for each in crash.processes))
         return replace(crash, breakdown=self._known(crash.allocated_bytes) if crash.allocated_bytes else None)
 
     def survived_refusals(self, error: BaseException | None) -> int:

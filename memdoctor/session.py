@@ -211,7 +211,8 @@ class _VirtualAllocator:
         )
 
     def reading(self) -> DeviceReading:
-        return DeviceReading(0, self._gpu.card.name, self._gpu.total_bytes, self._gpu.context_bytes, "virtual")
+        gpu = self._gpu
+        return DeviceReading(0, gpu.card.name, gpu.total_bytes, gpu.context_bytes, "virtual", others_bytes=0)
 
     def utilization_percent(self) -> None:
         """No kernel ever runs on it."""

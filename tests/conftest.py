@@ -61,7 +61,7 @@ def _is_torchs(value: object) -> bool:
 def state() -> dict[str, object]:
     """What the interpreter calls on its own."""
     return {
-        "gc callbacks": list(gc.callbacks),
+        "gc callbacks": [each for each in gc.callbacks if not each.__module__.startswith("hypothesis")],
         "garbage collector": (gc.isenabled(), gc.get_threshold()),
         "trace and profile function": (sys.gettrace(), sys.getprofile()),
         "exception hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),

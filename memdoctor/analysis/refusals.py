@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from memdoctor.foundation.breakdown import Crash
+from memdoctor.foundation.readings import ProcessReading
 from memdoctor.foundation.units import parse_bytes
 
 _SIZE = r"(\d+(?:\.\d+)? (?:bytes|[KMGT]i?B))"
@@ -21,7 +22,7 @@ _STRANDED = (rf"and {_SIZE} is reserved by PyTorch but unallocated",)
 _RESERVED = (rf"{_SIZE} reserved in total", rf"{_SIZE} cached")
 _OWN = (rf"this process has {_SIZE} memory in use",)
 _LIMIT = (rf"{_SIZE} allowed;",)
-_OTHERS = re.compile(rf"Process \d+ has {_SIZE} memory in use")
+_OTHERS = re.compile(rf"Process (\d+) has {_SIZE} memory in use")
 
 
 def crash_of(text: str) -> Crash:
@@ -36,12 +37,13 @@ def crash_of(text: str) -> Crash:
         total_bytes=total_bytes,
         limit_bytes=_first(_LIMIT, text) or None,
         others_bytes=_others_bytes(text, total_bytes, free_bytes),
+        processes=tuple(ProcessReading(int(pid), "", parse_bytes(size)) for pid, size in _OTHERS.findall(text)),
     )
 
 
 def _others_bytes(text: str, total_bytes: int, free_bytes: int) -> int:
     """Named one by one, else what neither is free nor this process's."""
-    named_bytes = sum(parse_bytes(size) for size in _OTHERS.findall(text))
+    named_bytes = sum(parse_bytes(size) for _, size in _OTHERS.findall(text))
     own_bytes = _first(_OWN, text)
     return named_bytes or (max(0, total_bytes - free_bytes - own_bytes) if own_bytes else 0)
 

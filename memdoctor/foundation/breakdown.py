@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memdoctor.foundation.locations import Location
+from memdoctor.foundation.readings import ProcessReading
 
 PARAMETERS = "parameters"
 """Weights and buffers of modules."""
@@ -123,6 +124,33 @@ class Breakdown:
 
 
 @dataclass(frozen=True)
+class LocalTensor:
+    """A tensor that a variable of the user's held: of the batch, or what a layer was about to compute with."""
+
+    name: str
+    function: str
+    """The function whose variable it is; `<module>` for the script itself."""
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class CardLedger:
+    """Where the bytes of a card are; sums to the total."""
+
+    total_bytes: int
+    tensors_bytes: int
+    """`torch.cuda.memory_allocated()`."""
+    cached_bytes: int
+    """`torch.cuda.memory_reserved()` beyond that: free for this process's tensors alone."""
+    context_bytes: int
+    """The CUDA context and libraries; where `others_bytes` is None, other processes too."""
+    others_bytes: int | None
+    """Other processes; None where the driver does not tell."""
+    free_bytes: int
+
+
+@dataclass(frozen=True)
 class Crash:
     """The moment at which the allocator refused, before anything was unwound."""
 
@@ -146,6 +174,25 @@ class Crash:
     """True if a model in evaluation mode was running with gradients enabled."""
     breakdown: Breakdown | None = None
     """None where nothing could be seen."""
+    tensors: tuple[LocalTensor, ...] = ()
+    """The user's variables in the functions that were running, innermost first: shapes of the batch."""
+    processes: tuple[ProcessReading, ...] = ()
+    """The others on the card."""
+
+    @property
+    def ledger(self) -> CardLedger | None:
+        """None where the error does not say how large the card is."""
+        if not self.total_bytes:
+            return None
+        named_bytes = self.reserved_bytes + self.others_bytes + self.free_bytes
+        return CardLedger(
+            total_bytes=self.total_bytes,
+            tensors_bytes=self.allocated_bytes,
+            cached_bytes=self.stranded_bytes,
+            context_bytes=max(0, self.total_bytes - named_bytes),
+            others_bytes=self.others_bytes,
+            free_bytes=self.free_bytes - max(0, named_bytes - self.total_bytes),  # sizes in texts are rounded
+        )
 
     @property
     def stranded_bytes(self) -> int:

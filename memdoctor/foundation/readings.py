@@ -60,6 +60,8 @@ class DeviceReading:
     """Who said so: `NVML`, `GPUtil`, `nvidia-smi`, or `virtual` for a card that does not exist."""
     utilization_percent: int | None = None
     processes: tuple[ProcessReading, ...] = ()
+    others_bytes: int | None = None
+    """Of the used bytes those of other processes than this one; None where nobody tells."""
 
     @property
     def free_bytes(self) -> int:

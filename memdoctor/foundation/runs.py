@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memdoctor.foundation.breakdown import Breakdown, Crash
+from memdoctor.foundation.breakdown import Breakdown, CardLedger, Crash
 from memdoctor.foundation.findings import Finding, Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
 from memdoctor.foundation.looks import Growth, Look
@@ -109,6 +109,21 @@ class RunReport:
     remarks: tuple[Finding, ...] = ()
     """Findings that are no leak of device memory: of the host's side, and of the cache of the card."""
     host: tuple[HostReading, ...] = ()
+
+    @property
+    def ledger(self) -> CardLedger | None:
+        """The card when PyTorch held most of it; None for a program without a card."""
+        device, reserved_bytes = self.header.device, self.peak_reserved_bytes
+        if not device.total_bytes:
+            return None
+        return CardLedger(
+            total_bytes=device.total_bytes,
+            tensors_bytes=self.peak_allocated_bytes,
+            cached_bytes=reserved_bytes - self.peak_allocated_bytes,
+            context_bytes=device.used_bytes - (device.others_bytes or 0),
+            others_bytes=device.others_bytes,
+            free_bytes=device.total_bytes - device.used_bytes - reserved_bytes,
+        )
 
     @property
     def peak_allocated_bytes(self) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memdoctor.foundation.readings import Timeline
+from memdoctor.foundation.breakdown import Crash
+from memdoctor.foundation.readings import ProcessReading, Timeline
 from memdoctor.foundation.runs import RunReport
 from memdoctor.foundation.units import format_bytes
 from memdoctor.reports.breakdown_text import tables
+from memdoctor.reports.ledger_text import ledger_line
 
 _LAST = 5
 """Iterations before the end that are shown."""
@@ -15,6 +17,8 @@ _LAST = 5
 
 def crash_lines(report: RunReport) -> Iterator[tuple[str, str]]:
     """Margins and texts that may be longer than a line; nothing for a run that ended otherwise."""
+    if report.crash is not None:
+        yield from _moment(report.crash)
     if report.crash is not None and report.crash.breakdown is not None:
         yield "", ""
         for row in tables(report.crash.breakdown):
@@ -26,6 +30,24 @@ def crash_lines(report: RunReport) -> Iterator[tuple[str, str]]:
     if report.cause is not None and report.timeline.readings:
         yield "", ""
         yield "", _before(report.timeline)
+
+
+def _moment(crash: Crash) -> Iterator[tuple[str, str]]:
+    """The card, who else is on it, and the shapes that the program was computing with."""
+    rows = [("Card: ", f"{ledger_line(crash.ledger)}.")] if crash.ledger is not None else []
+    if crash.processes:
+        rows.append(("Other processes: ", "; ".join(map(_process, crash.processes))))
+    if crash.tensors:
+        shapes = (f"{each.name} {each.dtype} {list(each.shape)} in {each.function}" for each in crash.tensors)
+        rows.append(("Tensors at hand: ", ", ".join(shapes)))
+    if rows:
+        yield "", ""
+    yield from rows
+
+
+def _process(process: ProcessReading) -> str:
+    size = "an unknown size" if process.used_bytes is None else format_bytes(process.used_bytes)
+    return f"{process.pid} {process.name} {size}".replace("  ", " ")
 
 
 def _before(timeline: Timeline) -> str:

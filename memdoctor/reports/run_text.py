@@ -13,6 +13,7 @@ from memdoctor.foundation.units import format_bytes
 from memdoctor.reports.breakdown_text import summary
 from memdoctor.reports.crash_text import crash_lines
 from memdoctor.reports.host_text import host_line
+from memdoctor.reports.ledger_text import ledger_line
 
 _WIDTH = 110
 _NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
@@ -77,6 +78,8 @@ def _summary(report: RunReport) -> Iterator[str]:
     if report.peak_breakdown is not None and report.crash is None:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)
+    if report.ledger is not None and report.crash is None:
+        yield from _wrapped(ledger_line(report.ledger), "  card        ")
     if report.host and max(reading.processes for reading in report.host) > 1:
         yield from _wrapped(host_line(report.host), "  host        ")
     yield f"  iterations  {report.timeline.iterations}"

@@ -9,7 +9,7 @@ import torch
 
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.readings import DeviceReading
-from memdoctor.sensing.devices import utilization_percent
+from memdoctor.sensing.devices import others_bytes, utilization_percent
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class CudaAllocator:
         free_bytes, total_bytes = torch.cuda.mem_get_info(self.index)
         taken_bytes = total_bytes - free_bytes - torch.cuda.memory_reserved(self.index)
         name = torch.cuda.get_device_name(self.index)
-        return DeviceReading(self.index, name, total_bytes, taken_bytes, "torch.cuda")
+        others = others_bytes(self.index)
+        return DeviceReading(self.index, name, total_bytes, taken_bytes, "torch.cuda", others_bytes=others)
 
     def utilization_percent(self) -> int | None:
         """As NVML has it, for a few microseconds; None without NVML."""

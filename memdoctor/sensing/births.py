@@ -6,6 +6,7 @@ the next one; with what still lives they are the peak, exactly, for one comparis
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,7 @@ import torch
 
 from memdoctor.foundation.breakdown import BACKWARD, GRADIENTS, Birthmark, Crash, Holding
 from memdoctor.sensing.models import Models, Role
+from memdoctor.sensing.operands import running_tensors
 from memdoctor.sensing.owners import undisturbed
 from memdoctor.sensing.sites import Sites
 
@@ -159,4 +161,5 @@ class Births:
             mark=mark,
             call=self._sites.call(),
             gradients_in_evaluation=self._sites.gradients_in_evaluation(),
+            tensors=running_tensors(sys._getframe()),
         )

@@ -7,9 +7,9 @@ from memdoctor.foundation.gpus import GpusReport
 from memdoctor.foundation.readings import DeviceReading
 from memdoctor.sensing.gputil import read_gputil
 from memdoctor.sensing.nvidia_smi import read_nvidia_smi
-from memdoctor.sensing.nvml import read_nvml, utilization_percent
+from memdoctor.sensing.nvml import others_bytes, read_nvml, utilization_percent
 
-__all__ = ["read_cards", "utilization_percent"]
+__all__ = ["others_bytes", "read_cards", "utilization_percent"]
 
 _SOURCES = (read_nvml, read_gputil, read_nvidia_smi)
 

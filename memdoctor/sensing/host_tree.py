@@ -57,6 +57,14 @@ def memory_limit_bytes() -> int:
     return total_bytes
 
 
+def name_of(pid: int) -> str:
+    """`python train.py`; empty for a process that has ended, or that lives in another container."""
+    try:
+        return " ".join(psutil.Process(pid).cmdline()[:3])
+    except psutil.Error:
+        return ""
+
+
 def _tree() -> Iterator[psutil.Process]:
     own = psutil.Process()
     yield own

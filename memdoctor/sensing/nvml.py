@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +45,22 @@ def utilization_percent(index: int) -> int | None:
         return int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     except pynvml.NVMLError:
         return None
+
+
+def others_bytes(index: int) -> int | None:
+    """What other processes hold of that CUDA device; None where the driver does not list this process among them.
+
+    That is so in a container with process numbers of its own. Check by hand: the lower table of `nvidia-smi`.
+    """
+    handle = _handle_of_cuda_device(index)
+    try:
+        processes = _processes(handle) if handle is not None else ()
+    except pynvml.NVMLError:
+        return None
+    if os.getpid() not in {process.pid for process in processes}:
+        return None
+    others = [process.used_bytes for process in processes if process.pid != os.getpid()]
+    return None if None in others else sum(used_bytes or 0 for used_bytes in others)
 
 
 @functools.cache

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memdoctor.analysis.diagnosis import diagnose
-from memdoctor.foundation.breakdown import Birthmark, Breakdown, Crash, LineBytes, ModuleBytes, TensorBytes
+from memdoctor.foundation.breakdown import Birthmark, Breakdown, Crash, LineBytes, LocalTensor
+from memdoctor.foundation.breakdown import ModuleBytes, TensorBytes
 from memdoctor.foundation.findings import Confidence, Location
 from memdoctor.foundation.looks import Growth
+from memdoctor.foundation.readings import ProcessReading
 from memdoctor.foundation.runs import OUT_OF_MEMORY, Run, RunEnd, RunReport, Verdict
 from tests.golden.records import LEAK, MIB, header, timeline
 
@@ -46,6 +48,9 @@ CRASH = Crash(
     mark=Birthmark("forward", "Net.encoder.layers.7", LINE, followed=True, shape=(64, 16, 1024, 2304), dtype="float32"),
     call=LINE,
     breakdown=BREAKDOWN,
+    tensors=(
+        LocalTensor("x", "forward", (64, 1024, 768), "float32"), LocalTensor("tokens", "train", (64, 1024), "int64"),
+    ),
 )
 
 NO_GROWTH = Verdict(Growth("none", "No leak: nothing outlives its iteration.", Confidence.HIGH), ())
@@ -60,7 +65,10 @@ def report(crash: Crash, verdict: Verdict = NO_GROWTH, left_mib: tuple[int, ...]
     return diagnose(run, lambda path: None)
 
 
-OTHERS = replace(CRASH, free_bytes=100 * MIB, others_bytes=9_500 * MIB, request_bytes=2_000 * MIB, breakdown=None)
+OTHERS = replace(
+    CRASH, free_bytes=100 * MIB, others_bytes=9_500 * MIB, request_bytes=2_000 * MIB, breakdown=None, tensors=(),
+    processes=(ProcessReading(4711, "python serve.py", 9_000 * MIB), ProcessReading(815, "", 500 * MIB)),
+)
 
 CRASHES = {
     "crash_too_big": report(CRASH),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.readings import DeviceReading, ProcessReading
 from memdoctor.foundation.units import GIB, MIB
 from memdoctor.sensing import nvml
-from memdoctor.sensing.nvml import read_nvml, utilization_percent
+from memdoctor.sensing.nvml import others_bytes, read_nvml, utilization_percent
 
 Install = Callable[..., None]
 
@@ -153,3 +154,32 @@ def test_a_program_that_does_not_use_cuda_has_no_utilization(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     assert utilization_percent(0) is None
     assert nvml._handle_of_cuda_device.cache_info().currsize == 0
+
+
+def test_what_others_hold_is_told_where_this_process_is_listed(
+    fake_nvml: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container with process numbers of its own cannot be told from another process."""
+    own = SimpleNamespace(pid=os.getpid(), usedGpuMemory=GIB)
+    other = SimpleNamespace(pid=7, usedGpuMemory=2 * GIB)
+    monkeypatch.setattr("memdoctor.sensing.nvml._handle_of_cuda_device", lambda index: cards[0])
+    for listed, expected in (([own, other], 2 * GIB), ([own], 0), ([other], None)):
+        cards = [{"compute": listed}]
+        fake_nvml(*cards)
+        assert others_bytes(0) == expected
+
+
+def vanished(card: object) -> None:
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+
+
+def test_a_driver_that_vanishes_while_a_program_runs_ends_no_run(
+    fake_nvml: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+    monkeypatch.setattr("memdoctor.sensing.nvml._handle_of_cuda_device", lambda index: cards[0])
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    cards = [{"compute": gone, "graphics": gone}]
+    fake_nvml(*cards)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", vanished)
+    assert others_bytes(0) is None and utilization_percent(0) is None
