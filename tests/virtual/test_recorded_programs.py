@@ -7,6 +7,7 @@ named with the cause, and with how far off they may be.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +30,9 @@ RESIDUALS = {
 
 
 @pytest.fixture
-def leaves_its_process_group() -> Iterator[None]:
+def leaves_its_process_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Joining one also hooks the printing of exceptions."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     yield
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
