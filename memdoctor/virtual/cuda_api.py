@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import CARD, is_card
+from memdoctor.virtual.history import History
 from memdoctor.virtual.ledger import Ledger
 
 
@@ -84,10 +86,10 @@ def device_attributes(card: Card, total_bytes: int) -> dict[str, Any]:
     }
 
 
-def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> dict[str, Any]:
-    """Counters and switches of the caching allocator, from the simulation."""
+def memory_attributes(ledger: Ledger, total_bytes: int, taken_bytes: int) -> dict[str, Any]:
+    """Counters and switches of the caching allocator, from the simulation; `taken_bytes` are not PyTorch's."""
     def mem_get_info(device: Any = None) -> tuple[int, int]:
-        return total_bytes - context_bytes - ledger.settle().reserved_bytes, total_bytes
+        return total_bytes - taken_bytes - ledger.settle().reserved_bytes, total_bytes
 
     def memory_stats(device: Any = None) -> OrderedDict[str, int]:
         return OrderedDict(sorted(ledger.settle().stats().items()))
@@ -98,6 +100,10 @@ def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> d
             *path, last = name.split(".")
             functools.reduce(lambda inner, key: inner.setdefault(key, {}), path, nested)[last] = value
         return nested
+
+    def record_memory_history(enabled: Any = "all", *args: Any, max_entries: int = sys.maxsize, **kwargs: Any) -> None:
+        """`enabled=None` and the older False end it."""
+        ledger.history = History(max_entries) if enabled else None
 
     return {
         "memory_allocated": lambda device=None: ledger.settle().allocated_bytes,
@@ -113,8 +119,8 @@ def memory_attributes(ledger: Ledger, total_bytes: int, context_bytes: int) -> d
         "empty_cache": lambda: ledger.change(lambda allocator: allocator.empty_cache()),
         "reset_peak_memory_stats": lambda device=None: ledger.change(CachingAllocator.reset_peak),
         "reset_accumulated_memory_stats": lambda device=None: None,
-        "_record_memory_history": lambda *args, **kwargs: None,
-        "_snapshot": lambda *args, **kwargs: {"segments": ledger.settle().snapshot(), "device_traces": [[]]},
+        "_record_memory_history": record_memory_history,
+        "_snapshot": lambda *args, **kwargs: ledger.snapshot(),
         "get_allocator_backend": lambda: "native",
     }
 

@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 import torch
 
+from memdoctor.foundation.breakdown import CardLedger
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import shown_path
+from memdoctor.foundation.readings import DeviceReading
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
@@ -50,11 +52,12 @@ class VirtualGPU:
     """One simulated card and what it holds; cheap to ask at every iteration."""
 
     def __init__(
-        self, card: Card, total_bytes: int, context_bytes: int, allocator_conf: str, computes: bool = False
+        self, card: Card, total_bytes: int, context_bytes: int, other_bytes: int, allocator_conf: str, computes: bool
     ) -> None:
         self.card = card
         self.total_bytes = total_bytes
         self.context_bytes = context_bytes
+        self.other_bytes = other_bytes
         self._allocator_conf = allocator_conf
         self._ledger = Ledger(
             functools.partial(CachingAllocator, self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
@@ -63,8 +66,8 @@ class VirtualGPU:
 
     @property
     def capacity_bytes(self) -> int:
-        """What PyTorch can use: the card without the CUDA context."""
-        return self.total_bytes - self.context_bytes
+        """What PyTorch can use: the card without the CUDA context and without other processes."""
+        return self.total_bytes - self.context_bytes - self.other_bytes
 
     @property
     def allocated_bytes(self) -> int:
@@ -100,6 +103,30 @@ class VirtualGPU:
     def birth_count(self) -> int:
         """The sequence number that the next storage will get."""
         return self._ledger.birth_count
+
+    def reading(self) -> DeviceReading:
+        """The card as `nvidia-smi` would show it now."""
+        used_bytes = self.context_bytes + self.other_bytes + self.reserved_bytes
+        return DeviceReading(
+            0, self.card.name, self.total_bytes, used_bytes, "virtual", others_bytes=self.other_bytes)
+
+    def ledger(self) -> CardLedger:
+        """Where the card's bytes are now; sums to the total."""
+        return CardLedger(
+            total_bytes=self.total_bytes,
+            tensors_bytes=self.allocated_bytes,
+            cached_bytes=self.reserved_bytes - self.allocated_bytes,
+            context_bytes=self.context_bytes,
+            others_bytes=self.other_bytes,
+            free_bytes=self.capacity_bytes - self.reserved_bytes,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """As `torch.cuda.memory._snapshot()`; pickled, PyTorch's memory_viz reads it.
+
+        Events with their stacks are in it from the program's `torch.cuda.memory._record_memory_history()` on.
+        """
+        return self._ledger.snapshot()
 
     def observe(self, observer: Observer | None) -> None:
         """Tell one observer of every birth, death and refusal from now on; None ends it."""
@@ -144,14 +171,16 @@ def virtual_gpu(
     *,
     capacity_bytes: int | None = None,
     context_bytes: int | None = None,
+    other_bytes: int = 0,
     allocator_conf: str = "",
     cudnn_workspace: Literal["none"] = "none",
     values: Literal["zeros", "real"] = "zeros",
 ) -> Iterator[VirtualGPU]:
     """Put a virtual card in place of CUDA.
 
-    `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory and
-    `context_bytes` what the CUDA context takes of it; `allocator_conf` is read as `PYTORCH_CUDA_ALLOC_CONF` is.
+    `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory,
+    `context_bytes` what the CUDA context takes of it, and `other_bytes` is what other processes hold; `allocator_conf`
+    is read as `PYTORCH_CUDA_ALLOC_CONF` is.
     `cudnn_workspace="none"`: workspaces that cuDNN chooses at run time are left out; convolutions are a lower bound.
     `values="real"` computes on the host what the program computes on the card, for programs whose course hangs on
     values; the bytes are the same, and it takes as long as on the host.
@@ -164,8 +193,8 @@ def virtual_gpu(
         )
     kind = find_card(card)
     total_bytes = kind.total_bytes if capacity_bytes is None else capacity_bytes
-    gpu = VirtualGPU(kind, total_bytes, kind.context_bytes if context_bytes is None else context_bytes, allocator_conf,
-                     computes=values == "real")
+    context_bytes = kind.context_bytes if context_bytes is None else context_bytes
+    gpu = VirtualGPU(kind, total_bytes, context_bytes, other_bytes, allocator_conf, computes=values == "real")
     _in_use.append(gpu)
     patches = Patches()
     try:
@@ -208,7 +237,7 @@ def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
 def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     cuda: dict[str, Any] = {
         **cuda_api.device_attributes(gpu.card, gpu.total_bytes),
-        **cuda_api.memory_attributes(gpu._ledger, gpu.total_bytes, gpu.context_bytes),
+        **cuda_api.memory_attributes(gpu._ledger, gpu.total_bytes, gpu.total_bytes - gpu.capacity_bytes),
         **stream_attributes(gpu._ledger),
     }
     for module in (torch.cuda, torch.cuda.memory, torch.cuda.random):

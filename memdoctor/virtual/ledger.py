@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from memdoctor.virtual.allocator import AllocatorOutOfMemory, Block, CachingAllocator
+from memdoctor.virtual.history import History
 
 _BLOCK_BYTES = 512
 """Smallest unit of the CUDA caching allocator: `kMinBlockSize` of c10/core/AllocatorConfig.h."""
@@ -90,6 +91,8 @@ class Ledger:
         self.fraction = 1.0
         self.birth_count = 0
         self.stream = 0
+        self.history: History | None = None
+        """Kept from `_record_memory_history()` on."""
         self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._thread = _ThreadState()
         self._storages: dict[int, StorageRecord] = {}
@@ -169,11 +172,16 @@ class Ledger:
             self._free_waiting()
             was_busy, self._is_busy = self._is_busy, True
             try:
-                return self.allocator.malloc(nbytes, self.stream)
+                block = self.allocator.malloc(nbytes, self.stream)
+                if self.history is not None:
+                    self.history.note("alloc", block)
+                return block
             except AllocatorOutOfMemory as error:
                 shortage = error.with_traceback(None)
             finally:
                 self._is_busy = was_busy
+        if self.history is not None:
+            self.history.note_refusal(nbytes, shortage.free_bytes, self.stream)
         if self.observer is not None:
             self.observer.refused(nbytes, tensor, self.operator if tensor is not None else None, shortage)
         raise torch.OutOfMemoryError(str(shortage))
@@ -206,10 +214,16 @@ class Ledger:
             return
         self._is_busy = True
         try:
-            self.allocator.free(block)
+            self._give_back(block)
         finally:
             self._is_busy = False
             self._lock.release()
+
+    def _give_back(self, block: Block) -> None:
+        if self.history is not None:
+            self.history.note("free_requested", block)
+            self.history.note("free_completed", block)
+        self.allocator.free(block)
 
     def limit_to(self, fraction: float) -> None:
         """As `torch.cuda.set_per_process_memory_fraction`, which programs call before anything is on the card."""
@@ -236,6 +250,14 @@ class Ledger:
             self._free_waiting()
         return self.allocator
 
+    def snapshot(self) -> dict[str, Any]:
+        """As `torch.cuda.memory._snapshot()`."""
+        return {
+            "segments": self.settle().snapshot(),
+            "device_traces": [[] if self.history is None else self.history.entries],
+            "allocator_settings": {},
+        }
+
     def change(self, act: Callable[[CachingAllocator], object]) -> None:
         """Let the program act on the allocator (`empty_cache`), unless it does so in the middle of a call."""
         with self._lock:
@@ -247,7 +269,7 @@ class Ledger:
         while self._waiting and not self._is_busy:
             self._is_busy = True
             try:
-                self.allocator.free(self._waiting.pop())
+                self._give_back(self._waiting.pop())
             finally:
                 self._is_busy = False
 
