@@ -142,7 +142,7 @@ def test_on_the_cpu_losses_rng_output_and_exit_code_are_those_without(tmp_path: 
     path.write_text(path.read_text() + "raise SystemExit(7)\n")
     plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
     assert watched.stdout.startswith(plain.stdout) and plain.stdout.count("\n") == 40
-    assert watched.stdout[len(plain.stdout):].startswith("memdoctor: No leak")
+    assert watched.stdout[len(plain.stdout):].startswith("\nmemdoctor: No leak")
     assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr) == (7, "")
 
 
@@ -150,7 +150,7 @@ def test_an_exception_is_printed_as_python_prints_it(tmp_path: Path) -> None:
     path = script(tmp_path, "def fail():\n    raise ValueError('mine')\nfail()\n")
     plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
     assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr)
-    assert watched.stdout.startswith("memdoctor: no iteration was seen") and "ValueError: mine" in watched.stdout
+    assert watched.stdout.startswith("\nmemdoctor: no iteration was seen") and "ValueError: mine" in watched.stdout
 
 
 def test_out_of_memory_comes_out_unchanged_and_the_report_is_written(tmp_path: Path) -> None:
