@@ -17,7 +17,7 @@ import click
 from memdoctor import __version__
 from memdoctor.foundation.errors import MemdoctorError
 
-COMMANDS = ("scan", "run", "batch-size", "report", "gpus", "rules", "explain")
+COMMANDS = ("scan", "run", "batch-size", "sweep", "report", "gpus", "rules", "explain")
 """Each is `memdoctor/cli/NAME.py` with a click command called `command`."""
 
 _OUTPUT_LOST = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
