@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from memdoctor.analysis.cache import cache_findings
 from memdoctor.analysis.growth import decide
@@ -10,7 +11,7 @@ from memdoctor.analysis.host import host_findings
 from memdoctor.analysis.oom import cause_of
 from memdoctor.analysis.retention import findings
 from memdoctor.foundation.findings import Confidence, Finding
-from memdoctor.foundation.looks import LEAKS, Growth
+from memdoctor.foundation.looks import GRAPHS, LEAKS, Growth
 from memdoctor.foundation.runs import REST_OF_RUN, SEARCH, Run, RunReport, Verdict
 
 Source = Callable[[str], str | None]
@@ -23,6 +24,8 @@ def conclude(run: Run, source: Source) -> Verdict:
     growth = decide(run.timeline, run.looks, capacity_bytes=capacity_bytes, source=source)
     if growth.verdict not in LEAKS and any(skipped.what in (SEARCH, REST_OF_RUN) for skipped in run.skipped):
         growth = Growth("none", "This run could not be judged: a part of it was not looked at.", Confidence.LOW)
+    if growth.verdict not in LEAKS and any(skipped.what == GRAPHS for skipped in run.skipped):
+        growth = replace(growth, confidence=Confidence.LOW)
     return Verdict(growth, findings(run.looks, growth, source, capacity_bytes=capacity_bytes))
 
 

@@ -11,14 +11,16 @@ from memdoctor.analysis.put_line import Source, no_source
 from memdoctor.analysis.shells import Shell, shells
 from memdoctor.foundation.findings import Confidence
 from memdoctor.foundation.looks import Growth, Look
-from memdoctor.foundation.readings import Timeline
+from memdoctor.foundation.readings import MemoryReading, Timeline
 from memdoctor.foundation.units import format_bytes
 
 _FEWEST_EVENTS = 4
 _TOO_SHORT = 12
 """Iterations below which a buffer that fills cannot be told from a leak."""
+_RARE_GAP = 2
+_EARLY_PART = 4
 _LARGE_SWING = 1.25
-"""Largest over median bytes of an iteration that are worth a word."""
+"""The peak over that of the first quarter, where it is worth a word."""
 
 
 def decide(
@@ -56,7 +58,7 @@ def _leak(
     since = min([each.survivors[0].born_step for each in lasts], default=grows[0].first.step if grows else 0)
     return Growth(
         verdict="leak",
-        explanation=f"Each {unit} keeps {format_bytes(bytes_per_step)} more, since iteration {since}.",
+        explanation=_what_grows(lasts, timeline, unit, bytes_per_step, since),
         confidence=_confidence(lasts, last),
         bytes_per_step=bytes_per_step,
         since_step=since,
@@ -64,6 +66,19 @@ def _leak(
         unexplained_bytes_per_step=_unexplained(last),
         unit=unit,
     )
+
+
+def _what_grows(
+    lasts: Sequence[Lasting], timeline: Timeline, unit: str, bytes_per_step: int, since: int
+) -> str:
+    size = format_bytes(bytes_per_step)
+    where = " in evaluation" if lasts and lasts[0].look.evaluates else ""
+    text = f"Each {unit}{where} keeps {size} more, since iteration {since}."
+    if lasts and lasts[0].gap >= _RARE_GAP:
+        rare = f"About every {lasts[0].gap:.0f} {unit}s{where} something is kept"
+        text = f"{rare}, {size} for each of them on average, since iteration {since}."
+    is_late = since > timeline.iterations / 3
+    return f"{text} The iterations before that kept nothing." if is_late else text
 
 
 def _confidence(lasts: Sequence[Lasting], last: Look) -> Confidence:
@@ -119,13 +134,21 @@ def _filling(each: Lasting) -> str:
 
 
 def _no_leak(timeline: Timeline) -> Growth:
-    readings = sorted(timeline.readings, key=lambda reading: reading.allocated_bytes)
-    if len(readings) < _TOO_SHORT:
-        text = f"{len(readings)} iterations are too few to tell a filling buffer from a leak."
+    if timeline.iterations < _TOO_SHORT:
+        text = f"{timeline.iterations} iterations are too few to tell a filling buffer from a leak."
         return Growth("none", text, Confidence.LOW)
-    largest, median = readings[-1], readings[len(readings) // 2]
-    if largest.allocated_bytes > _LARGE_SWING * median.allocated_bytes:
-        size = format_bytes(largest.allocated_bytes)
-        text = f"No leak: iteration {largest.step} held the most, {size}; nothing of it outlived it."
+    worst = _worst(timeline.readings)
+    if worst is not None:
+        size = format_bytes(worst.peak_bytes)
+        text = f"No leak: iteration {worst.step} needed the most, {size}; nothing of it outlived it."
         return Growth("worst-batch", text, Confidence.MEDIUM)
     return Growth("none", "No leak: nothing outlives its iteration.", Confidence.HIGH)
+
+
+def _worst(readings: Sequence[MemoryReading]) -> MemoryReading | None:
+    """The iteration with the peak, if that is far above the early ones and more than what has stayed since."""
+    early, last = readings[len(readings) // _EARLY_PART], readings[-1]
+    worst = next(reading for reading in readings if reading.peak_bytes == last.peak_bytes)
+    stayed_bytes = min(reading.allocated_bytes for reading in readings if reading.step >= worst.step)
+    passing_bytes = worst.peak_bytes - early.peak_bytes - max(0, stayed_bytes - early.allocated_bytes)
+    return worst if passing_bytes > (_LARGE_SWING - 1) * early.peak_bytes else None

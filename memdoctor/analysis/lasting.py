@@ -38,6 +38,11 @@ class Lasting:
     """Most elements that the holder may have; 0 where nobody says."""
 
     @property
+    def gap(self) -> float:
+        """Iterations from one event to the next, in the median."""
+        return _gap(sorted({survivor.born_tick for survivor in self.survivors}))
+
+    @property
     def elements(self) -> int:
         """How many of its elements keep survivors."""
         depth = len(self.holder.pieces)

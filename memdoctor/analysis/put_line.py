@@ -84,15 +84,22 @@ def put_line(
 def as_put(
     pieces: Sequence[Piece], keys: frozenset[str], files: Sequence[str], source: Source
 ) -> tuple[Piece, ...]:
-    """The pieces with `*` for each key that the statement takes from a variable: `gallery[label].append(image)`."""
+    """The pieces with `*` for each number that the statement takes from a variable: `gallery[label].append(image)`.
+
+    A string says more than the variable that it came in: `observed['loss']`.
+    """
     best = _best(pieces, keys, _loaded(pieces, files, source))
     start = anchor(pieces) + 1
     if best is None or best.depth != len(pieces) - start:
         return tuple(pieces)
     accessors = best.put.target[len(best.put.target) - best.depth:]
-    varies = (piece.kind in ("key", "index") and each == ANY_KEY for piece, each in zip(pieces[start:], accessors))
-    named = (replace(piece, text="*") if vary else piece for piece, vary in zip(pieces[start:], varies))
+    both = zip(pieces[start:], accessors)
+    named = (replace(piece, text="*") if each == ANY_KEY and _is_number(piece) else piece for piece, each in both)
     return (*pieces[:start], *named)
+
+
+def _is_number(piece: Piece) -> bool:
+    return piece.kind in ("key", "index") and piece.text[:1] not in "'\""
 
 
 def starts_anew(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> bool:

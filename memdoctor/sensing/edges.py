@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import itertools
 import types
 import weakref
 from collections import deque
@@ -27,15 +28,21 @@ Edge = tuple[Step, object]
 _Handler = Callable[[Any], Iterator[Edge]]
 
 INSIDE: Step = ("inside", "")
+SOMEWHERE: Step = ("index", "*")
+_MOST_INDICES = 10_000
+"""Elements of one list that are told apart; a step of its own for each of millions would be most of a search."""
 LEAVES = frozenset({int, str, float, bool, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, range})
 """Exact types that hold nothing; most of a heap."""
 
 
-def edges(owner: object) -> list[Edge]:
-    """What the object holds; empty if it changes in another thread meanwhile, or refuses to be read."""
+def edges(owner: object, most: int | None = None) -> list[Edge]:
+    """What the object holds, some `LEAVES` left out; empty if it changes in another thread meanwhile, or refuses.
+
+    `most` is where reading it ends.
+    """
     kind: type = type(owner)
     try:
-        return list(_handler(kind)(owner))
+        return list(itertools.islice(_handler(kind)(owner), most))
     except Exception:  # any object of the user's heap may be passed here, in any state
         return []
 
@@ -67,7 +74,8 @@ def _nothing(owner: object) -> Iterator[Edge]:
 
 def _dict(owner: dict[Any, Any]) -> Iterator[Edge]:
     for key, value in dict.items(owner):  # not `owner.items()`, which a subclass may have made its own
-        yield key_step(key), value
+        if type(value) not in LEAVES:
+            yield key_step(key), value
         if type(key) not in LEAVES:
             yield INSIDE, key
     if type(owner) is not dict:
@@ -82,7 +90,8 @@ def key_step(key: object) -> Step:
 def _sequence(owner: Any) -> Iterator[Edge]:
     kind = next(base for base in (list, tuple, deque) if issubclass(type(owner), base))
     for index, value in enumerate(kind.__iter__(owner)):
-        yield ("index", str(index)), value
+        if type(value) not in LEAVES:
+            yield ("index", str(index)) if index < _MOST_INDICES else SOMEWHERE, value
     if type(owner) not in (list, tuple, deque):
         yield from _instance(owner)
 

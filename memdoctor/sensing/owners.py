@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import inspect
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from memdoctor.sensing.graphs import GraphWalk
 from memdoctor.sensing.roots import Root
 from memdoctor.sensing.user_code import class_file, is_library_detail
 
+_CONTAINERS = frozenset({list, dict, tuple, set})
+"""Most objects of a large heap; asking whether they are tensors is a tenth of a search."""
 _MAX_DEPTH = 64
 """Deeper objects, as in a linked list, count as held by the one at this depth."""
 
@@ -67,9 +70,9 @@ class OwnerSearch:
         self._graphs = GraphWalk()
         self._seen: set[int] = set()
         self._objects: list[object] = []
-        self._parents: list[int] = []
+        self._parents = array("q")
         self._steps: list[Step] = []
-        self._depths: list[int] = []
+        self._depths = array("B")
         self._roots: dict[int, Root] = {}
         self._root: Root | None = None
         self._claims: dict[int, _Claim] = {}
@@ -97,10 +100,9 @@ class OwnerSearch:
             first = len(self._objects)
             self._root = self._roots[first] = root
             self._visit(root.value, -1, (root.piece.kind, root.piece.text))
-            for index in range(first, self._max_objects):
-                if index >= len(self._objects):
-                    break
-                self._expand(index)
+            while first < len(self._objects):
+                self._expand(first)
+                first += 1
 
     def paths(self, is_old: Callable[[int], bool]) -> tuple[OwnerPath, ...]:
         """All tensors that hold something wanted or a graph; `is_old` tells the storage keys of early parameters."""
@@ -111,13 +113,16 @@ class OwnerSearch:
     def _visit(self, value: object, parent: int, step: Step) -> None:
         if type(value) in LEAVES:
             return
-        if id(value) in self._seen:
+        key = id(value)
+        if key in self._seen:
             self._meet_again(value)
+            return
+        if len(self._objects) >= self._max_objects:
             return
         depth = 0 if parent < 0 else self._depths[parent] + 1
         if depth > _MAX_DEPTH:
             parent, step, depth = self._parents[parent], self._steps[parent], depth - 1
-        self._seen.add(id(value))
+        self._seen.add(key)
         self._objects.append(value)
         self._parents.append(parent)
         self._steps.append(step)
@@ -125,10 +130,10 @@ class OwnerSearch:
 
     def _expand(self, index: int) -> None:
         value = self._objects[index]
-        if is_tensor(value):
+        if type(value) not in _CONTAINERS and is_tensor(value):
             with contextlib.suppress(RuntimeError):  # asking a view whose base was changed in place for its graph
                 self._expand_tensor(index, value)
-        for step, child in edges(value):
+        for step, child in edges(value, self._max_objects - len(self._objects)):
             self._visit(child, index, step)
 
     def _expand_tensor(self, index: int, tensor: torch.Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
 
 from memdoctor.analysis.growth import decide
 from memdoctor.analysis.retention import findings
@@ -16,9 +17,12 @@ BANK = (Piece("global", "bank", "__main__", "train.py", 0),)
 
 
 def timeline(*allocated: int) -> Timeline:
-    peak = max(allocated)
+    peaks = accumulate(allocated, max)
     return Timeline(
-        tuple(MemoryReading(step, "train", 0.0, size, size, peak, size, 0) for step, size in enumerate(allocated))
+        tuple(
+            MemoryReading(step, "train", 0.0, size, size, peak, size, 0)
+            for step, (size, peak) in enumerate(zip(allocated, peaks))
+        )
     )
 
 
@@ -70,6 +74,26 @@ def test_a_ring_buffer_is_a_plateau() -> None:
 def test_one_large_batch_is_the_worst_batch() -> None:
     growth = decide(timeline(*[1000] * 17, 5000, *[1000] * 5), [])
     assert (growth.verdict, "iteration 17" in growth.explanation) == ("worst-batch", True)
+
+
+def test_what_comes_to_stay_is_no_worst_batch() -> None:
+    """A copy of the model from iteration 9 on: the peak rises by what stays."""
+    assert decide(timeline(*[1000] * 9, *[2000] * 9), []).verdict == "none"
+
+
+def test_a_leak_that_begins_late_says_so() -> None:
+    growth = decide(timeline(*[1000] * 30), [list_look(29, range(15, 28))])
+    assert "since iteration 15. The iterations before that kept nothing." in growth.explanation
+
+
+def test_every_fifth_iteration_is_said_to_be_so() -> None:
+    growth = decide(timeline(*[1000] * 40), [list_look(38, range(2, 38, 5))])
+    assert growth.explanation.startswith("About every 5 optimizer steps something is kept")
+
+
+def test_a_leak_only_in_evaluation_says_so() -> None:
+    growth = decide(timeline(*[1000] * 30), [list_look(29, range(2, 28), evaluates=True)])
+    assert growth.explanation.startswith("Each model call in evaluation keeps 512 B more")
 
 
 def test_a_short_run_is_not_judged_with_confidence() -> None:
