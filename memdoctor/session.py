@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from memdoctor.analysis.diagnosis import conclude, diagnose
 from memdoctor.analysis.messages import is_out_of_memory, text_of
 from memdoctor.attribution import Attribution
@@ -24,7 +26,9 @@ from memdoctor.sensing.allocator import NO_COUNTERS, Allocator, Counters, HostAl
 from memdoctor.sensing.census import Census
 from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
+from memdoctor.sensing.models import Models
 from memdoctor.sensing.recorder import Recorder
+from memdoctor.sensing.rises import BytesOf, Rises
 from memdoctor.sensing.ticks import Ledger
 from memdoctor.surroundings import Surroundings
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
@@ -115,14 +119,16 @@ class Session:
 
     def _iteration(self, unit: str, phase: str) -> None:
         watched = self._watched or self._begin()
-        self._recording.add(watched.read(self._step, phase, time.perf_counter() - self._clock))
+        reading = watched.read(self._step, phase, time.perf_counter() - self._clock)
+        self._recording.add(reading)
+        watched.rises.note(self._step, reading.allocated_bytes)
         watched.looker.tick(self._step, unit)
         self._attribution.iteration_ended(watched.peaks[0])
         self._surroundings.iteration_ended(self._step)
         self._step += 1
 
     def _begin(self) -> _Watched:
-        watched = _Watched(self._recording, self._before)
+        watched = _Watched(self._recording, self._before, self._recorder.models)
         self._recording.begin(self._header(watched.allocator))
         self._watched = watched
         return watched
@@ -146,7 +152,9 @@ class Session:
 
     def _verdict(self) -> Verdict:
         try:
-            return conclude(self._recording.run(), source_of)
+            verdict = conclude(self._recording.run(), source_of)
+            expected = tuple(self._watched.rises.found) if self._watched is not None else ()
+            return replace(verdict, growth=replace(verdict.growth, expected=expected))
         except Exception as error:  # the program has done nothing wrong, and its own outcome must come out
             self._recording.add(Skipped("the verdict", f"memdoctor failed: {error!r}"))
             return Verdict(Growth("none", "This run could not be judged.", Confidence.LOW), ())
@@ -161,8 +169,9 @@ class Session:
 class _Watched:
     """The device that the program turned out to use, and what is read from it."""
 
-    def __init__(self, recording: Recording, before: Counters) -> None:
+    def __init__(self, recording: Recording, before: Counters, models: Models) -> None:
         self.allocator, ledger = _device_in_use()
+        self.rises = Rises(models, ledger.bytes_of if isinstance(ledger, Census) else _bytes_on(ledger))
         self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
         self._allocated = RunningMaximum(before.allocated_bytes, before.peak_allocated_bytes)
         self._reserved = RunningMaximum(before.reserved_bytes, before.peak_reserved_bytes)
@@ -229,6 +238,14 @@ def _device_in_use() -> tuple[Allocator, Ledger]:
     if card is not None:
         return card, Census("cuda")
     return HostAllocator(), Census("cpu")
+
+
+def _bytes_on(ledger: Ledger) -> BytesOf:
+    def bytes_of(storage: torch.UntypedStorage) -> int:
+        record = ledger.storages.get(storage._cdata)
+        return record.block_bytes if record is not None else 0
+
+    return bytes_of
 
 
 def _outcome(error: BaseException | None) -> str:

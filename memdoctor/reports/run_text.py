@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from memdoctor.foundation.findings import Finding
-from memdoctor.foundation.looks import Growth
+from memdoctor.foundation.looks import Growth, Rise
 from memdoctor.foundation.readings import DeviceReading, Retainer
 from memdoctor.foundation.runs import FINISHED, RunReport
 from memdoctor.foundation.units import format_bytes
@@ -16,6 +16,9 @@ from memdoctor.reports.host_text import host_line
 from memdoctor.reports.ledger_text import ledger_line
 
 _WIDTH = 110
+_WORTHY_SHARE = 0.02
+"""Of the peak."""
+_MOST_RISES = 6
 _NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
 
 
@@ -82,6 +85,8 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield from _wrapped(ledger_line(report.ledger), "  card        ")
     if report.host and max(reading.processes for reading in report.host) > 1:
         yield from _wrapped(host_line(report.host), "  host        ")
+    for rise in _worthy(report):
+        yield f"  expected    +{format_bytes(rise.gained_bytes)} at iteration {rise.step}: {rise.cause}"
     yield f"  iterations  {report.timeline.iterations}"
     if report.end.survived_refusals:
         yield f"  survived    {report.end.survived_refusals} times the card was full, and the program went on"
@@ -90,6 +95,14 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield from _wrapped(f"{report.end.outcome}  {said}".rstrip(), "  ended       ")
     for skipped in report.skipped:
         yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
+
+
+def _worthy(report: RunReport) -> Sequence[Rise]:
+    """The largest rises, in the order of iterations; small ones say nothing."""
+    least_bytes = _WORTHY_SHARE * report.peak_allocated_bytes
+    rises = [rise for rise in report.growth.expected if rise.gained_bytes >= least_bytes]
+    largest = sorted(rises, key=lambda rise: -rise.gained_bytes)[:_MOST_RISES]
+    return sorted(largest, key=lambda rise: rise.step)
 
 
 def _peak(report: RunReport) -> str:
