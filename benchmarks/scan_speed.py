@@ -97,7 +97,10 @@ def _part(folder: Path, tools: Path, working: str) -> dict[str, _Seconds]:
 def _measured(command: list[str], working: str, rounds: int = ROUNDS) -> _Seconds:
     """The best of the rounds; for what did not end, the seconds after which it was stopped."""
     wall, processor = [], []
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {
+        **os.environ, "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(working, "byte_code")),
+    }
     for _ in range(rounds):
         used, begin = _children_seconds(), time.perf_counter()
         try:

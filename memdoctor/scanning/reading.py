@@ -8,10 +8,9 @@ import stat
 import sys
 import tokenize
 
-from memdoctor.foundation.units import MIB, format_bytes
 from memdoctor.scanning.files import STANDARD_INPUT
 
-LARGEST_FILE_BYTES = 10 * MIB
+LARGEST_FILE_BYTES = 10 * 2**20
 """Larger Python files are data."""
 
 
@@ -31,11 +30,17 @@ def read(path: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("not a regular file")
         if status.st_size > LARGEST_FILE_BYTES:
-            raise Unreadable(f"{format_bytes(status.st_size)}, larger than {format_bytes(LARGEST_FILE_BYTES)}")
+            raise Unreadable(_too_large(status.st_size))
         with open(path, "rb") as stream:
             return stream.read()
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from error
+
+
+def _too_large(size_bytes: int) -> str:
+    from memdoctor.foundation.units import format_bytes  # loads `fractions`, which few scans need
+
+    return f"{format_bytes(size_bytes)}, larger than {format_bytes(LARGEST_FILE_BYTES)}"
 
 
 def decode(data: bytes) -> str:
