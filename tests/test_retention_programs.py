@@ -69,7 +69,7 @@ def test_the_holder_is_named_with_its_line_and_bytes(
 LETS_GO = [
     "best_of_five", "bounded_queue", "buffered_log", "cached_property_samples", "episodes", "image_pool",
     "lru_of_eight", "notebook_numbers", "optimizer_per_fold", "replay_deque", "replay_slots", "running_statistics",
-    "swapped_teachers", "validation_epochs", "weak_cache",
+    "swapped_teachers", "trimmed_windows", "validation_epochs", "weak_cache",
 ]
 
 
@@ -83,6 +83,8 @@ def test_a_program_that_lets_go_is_left_alone(program: str) -> None:
 BOUNDED = [
     pytest.param("replay_deque", "memory fills, 1.0 KiB each", "10,000 elements, 9.8 MiB", id="the maxlen of a deque"),
     pytest.param("replay_slots", "Replay.slots fills, 2.0 KiB each", "200 elements, 400.0 KiB", id="slots made ahead"),
+    pytest.param("trimmed_windows", "Smoother.outputs fills", "100 elements, 150.0 KiB", id="a while that pops"),
+    pytest.param("trimmed_windows", "recent fills, 1.5 KiB", "WINDOW elements", id="a slice of the last ones"),
     pytest.param("image_pool", "ImagePool.images fills, 1.5 KiB each", "50 elements, 75.0 KiB", id="a pool_size"),
 ]
 

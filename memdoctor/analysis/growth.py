@@ -31,7 +31,7 @@ def decide(
     `capacity_bytes` is the size of the card, if it is known; `source` gives the text of a file, which tells a tensor
     that grows from a batch that happens to be larger.
     """
-    lasts, grows = lasting(looks, capacity_bytes), enlarging(looks, source)
+    lasts, grows = lasting(looks, capacity_bytes, source), enlarging(looks, source)
     if (lasts or grows) and _are_stale(timeline, looks):
         return Growth("none", "This run could not be judged: searching its heap took too much time.", Confidence.LOW)
     if lasts or grows:
@@ -40,7 +40,7 @@ def decide(
     if longer:
         return _host_leak(longer)
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
-        return _plateau(looks, filling(looks, capacity_bytes))
+        return _plateau(looks, filling(looks, capacity_bytes, source))
     return _no_leak(timeline)
 
 
@@ -129,8 +129,9 @@ def _plateau(looks: Sequence[Look], fills: Sequence[Lasting]) -> Growth:
 
 
 def _filling(each: Lasting) -> str:
-    name, rate, full = holder_name(each.holder.pieces), format_bytes(each.bytes_per_tick), format_bytes(each.full_bytes)
-    return f"{name} fills, {rate} each {each.look.unit}, and holds at most {each.capacity:,} elements, {full}."
+    name, rate = holder_name(each.holder.pieces), format_bytes(each.bytes_per_tick)
+    full = f"{each.limit} elements" if each.limit else f"{each.capacity:,} elements, {format_bytes(each.full_bytes)}"
+    return f"{name} fills, {rate} each {each.look.unit}, and holds at most {full}."
 
 
 def _no_leak(timeline: Timeline) -> Growth:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memdoctor.analysis.holders import Holder, holders
+from memdoctor.analysis.put_line import Source, limit_of, no_source
 from memdoctor.foundation.looks import Look, Survivor
 
 _FEWEST_EVENTS = 4
@@ -36,6 +37,8 @@ class Lasting:
     """False if the events are so rare that more of them are needed to be sure."""
     capacity: int = 0
     """Most elements that the holder may have; 0 where nobody says."""
+    limit: str = ""
+    """That number as the source says it, `self.limit`, where its value is not known."""
 
     @property
     def gap(self) -> float:
@@ -57,32 +60,50 @@ class Lasting:
         return self.capacity * sum(survivor.block_bytes for survivor in self.survivors) // self.elements
 
 
-def lasting(looks: Sequence[Look], room_bytes: int | None = None) -> tuple[Lasting, ...]:
+def lasting(
+    looks: Sequence[Look], room_bytes: int | None = None, source: Source = no_source
+) -> tuple[Lasting, ...]:
     """The holders that grow without end, as far as the looks can tell; the largest first.
 
     A holder that is seen in several units is reported in that of the optimizer. One that is bounded does not count,
     unless it will need more than the room that there is.
     """
-    return tuple(each for each in _growing(looks) if not _will_fit(each, room_bytes))
+    return tuple(each for each in _growing(looks, source) if not _will_fit(each, room_bytes))
 
 
-def filling(looks: Sequence[Look], room_bytes: int | None = None) -> tuple[Lasting, ...]:
+def filling(
+    looks: Sequence[Look], room_bytes: int | None = None, source: Source = no_source
+) -> tuple[Lasting, ...]:
     """Buffers and caches that are not full yet, and will fit into the room that there is."""
-    return tuple(each for each in _growing(looks) if _will_fit(each, room_bytes))
+    return tuple(each for each in _growing(looks, source) if _will_fit(each, room_bytes))
 
 
 def _will_fit(each: Lasting, room_bytes: int | None) -> bool:
-    return each.capacity > 0 and (room_bytes is None or each.full_bytes <= room_bytes)
+    """Not where each element drags along what its graph saved for a backward that never runs: that is no buffer's."""
+    if any(path.through_graph for path in each.holder.paths):
+        return False
+    return bool(each.limit) or (each.capacity > 0 and (room_bytes is None or each.full_bytes <= room_bytes))
 
 
-def _growing(looks: Sequence[Look]) -> tuple[Lasting, ...]:
+def _growing(looks: Sequence[Look], source: Source) -> tuple[Lasting, ...]:
     found: dict[object, Lasting] = {}
     for unit in _units(looks):
         of_unit = [look for look in looks if look.unit == unit]
         for each in _lasting_in(of_unit) if not _is_over(of_unit[-1], looks) else ():
             found.setdefault(each.holder.pieces, each)
     ordered = sorted(found.values(), key=lambda each: -each.bytes_per_tick)
+    ordered = [_bounded(each, source) for each in ordered]
     return tuple(each for each in ordered if each.bytes_per_tick >= _SHARE_OF_LARGEST * ordered[0].bytes_per_tick)
+
+
+def _bounded(each: Lasting, source: Source) -> Lasting:
+    """With the limit that the source sets, unless it has not held."""
+    if each.capacity or not each.holder.is_container:
+        return each
+    limit = limit_of(each.holder.pieces, each.look.files, source)
+    if limit is None or 0 < limit.elements < each.elements:
+        return each
+    return replace(each, capacity=limit.elements, limit="" if limit.elements else limit.text)
 
 
 def survivor_events(look: Look) -> set[int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from memdoctor.analysis.chains import ANY_KEY, Accessor, Chain, Scope
+from memdoctor.analysis.limits import Limit
 from memdoctor.analysis.names import anchor
 from memdoctor.analysis.puts import EMPTY, ITEM, Put, SourceFile, read_source
 from memdoctor.foundation.locations import Location
@@ -100,6 +101,18 @@ def as_put(
 
 def _is_number(piece: Piece) -> bool:
     return piece.kind in ("key", "index") and piece.text[:1] not in "'\""
+
+
+def limit_of(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> Limit | None:
+    """The statement that keeps the holder short, under its own name."""
+    loaded = _loaded(pieces, files, source)
+    place, behind = _place(pieces, loaded), len(pieces) - anchor(pieces) - 1
+    for file in loaded if place is not None else ():
+        for limit in file.limits:
+            rest = place.rest(limit.target, limit.scope, file.path) if place is not None else None
+            if rest is not None and len(rest) == behind:
+                return limit
+    return None
 
 
 def starts_anew(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memdoctor.analysis.chains import ANY_KEY, Chain, Scope, bound_names, chain_of
+from memdoctor.analysis.limits import Limit, limits
 
 CALL, ITEM, REPEATED, ASSIGNED, EMPTY = 6, 5, 4, 2, 1
 """How surely: a method that puts; an item or `+=`; an assignment at each iteration; another; the empty beginning."""
@@ -65,12 +66,13 @@ class Call:
 
 @dataclass
 class SourceFile:
-    """What one file puts, calls and defines."""
+    """What one file puts, calls, defines and keeps short."""
 
     path: str
     puts: list[Put] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
 
 
 @functools.lru_cache(maxsize=64)
@@ -105,6 +107,7 @@ class _Reader:
             self.enter(statement.body, scope.inner(statement))
             return
         self._found.puts.extend(_assignments(statement, scope, loops))
+        self._found.limits.extend(limits(statement, scope))
         for node in _expressions(statement):
             if isinstance(node, ast.Call):
                 self._found.puts.extend(_put_by_call(node, statement, scope))

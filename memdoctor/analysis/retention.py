@@ -32,7 +32,7 @@ def findings(
     if growth.verdict not in LEAKS:
         return ()
     empty = shells(looks)
-    lasts, grows = lasting(looks, capacity_bytes), enlarging(looks, source)
+    lasts, grows = lasting(looks, capacity_bytes, source), enlarging(looks, source)
     kept = [*_of_survivors(lasts, source), *_of_all_enlarging(grows, source)]
     found = (
         *(_with_nodes(each, empty) for each in kept),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from memdoctor.analysis.lasting import lasting
+from memdoctor.analysis.lasting import filling, lasting
 from memdoctor.foundation.looks import Look, Piece
 from tests.analysis.looks_by_hand import LIST, list_look, look
 
@@ -52,3 +53,38 @@ def test_old_optimizers_in_a_list_are_no_moments_of_the_model() -> None:
     paths = {(*LIST, Piece("index", str(index)), *STATE[1:]): (tick,) for index, tick in enumerate(range(2, 11))}
     (found,) = lasting([look(12, paths)])
     assert found.holder.pieces == LIST
+
+
+def with_capacity(look: Look, capacity: int, *, through_graph: bool = False) -> Look:
+    """A list that may have so many elements."""
+    bounded = (replace(LIST[0], capacity=capacity),)
+    pieces = [(*bounded, *path.pieces[1:]) for path in look.paths]
+    paths = (replace(path, pieces=each, through_graph=through_graph) for path, each in zip(look.paths, pieces))
+    return replace(look, paths=tuple(paths))
+
+
+def test_a_buffer_that_is_not_full_is_no_leak_where_it_will_fit() -> None:
+    """100 elements of 512 bytes."""
+    looks = [with_capacity(list_look(14, range(2, 13)), 100)]
+    (found,) = filling(looks, 51_200)
+    assert (found.elements, found.full_bytes) == (11, 51_200)
+    assert lasting(looks, 51_200) == ()
+    assert len(lasting(looks, 51_199)) == 1
+
+
+def test_a_number_of_slots_that_changes_bounds_nothing() -> None:
+    looks = [with_capacity(list_look(9, range(2, 8)), 7), with_capacity(list_look(14, range(2, 13)), 12)]
+    assert len(lasting(looks)) == 1
+
+
+def test_a_buffer_whose_elements_keep_graphs_is_a_leak() -> None:
+    assert len(lasting([with_capacity(list_look(14, range(2, 13)), 100, through_graph=True)])) == 1
+
+
+def test_a_limit_in_the_source_bounds_until_it_is_seen_not_to_hold() -> None:
+    def source(path: str) -> str:
+        return "def train():\n    kept = []\n    if len(kept) > 10:\n        kept.pop(0)\n"
+
+    looks = [replace(list_look(10, range(2, 9)), files=("train.py",))]
+    assert lasting(looks, source=source) == ()
+    assert len(lasting([replace(list_look(14, range(2, 13)), files=("train.py",))], source=source)) == 1
