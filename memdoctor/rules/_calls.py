@@ -21,11 +21,12 @@ from memdoctor.rules._torch_names import (
     FRAMEWORK_STEPS,
     GRAD_SWITCH_NAME,
     LOSS_FUNCTIONS,
+    MAKING_FUNCTIONS,
     NUMBER_PACKAGES,
     PAIR_METHODS,
     is_criterion,
 )
-from memdoctor.rules._values import ARRAY, ON_DEVICE, Kind, Role, Value, cut
+from memdoctor.rules._values import ARRAY, MADE_UP, ON_DEVICE, Kind, Role, Value, cut
 
 if TYPE_CHECKING:
     from memdoctor.rules._expressions import Expressions
@@ -84,7 +85,7 @@ def _imported(here: Expressions, node: ast.Call, name: str, inputs: list[Value])
 
 def _torch(here: Expressions, node: ast.Call, name: str, last: str, inputs: list[Value]) -> Value:
     if last in CUTTING_FUNCTIONS:
-        return cut()
+        return Value(Kind.CUT, name=MADE_UP if last in MAKING_FUNCTIONS else "")
     if "functional" in name and LOSS_FUNCTIONS.fullmatch(last):
         return here.computed(inputs, Role.LOSS)
     if last[:1].isupper() or name.startswith(_TOOL_PACKAGES):

@@ -7,12 +7,13 @@ from pathlib import PurePath
 
 from memdoctor.rules._callers import callers_only_read, calls_of
 from memdoctor.rules._graph_flow import Flow, Forward, LocalCall
-from memdoctor.rules._keeping import is_evaluation, is_over_held_out_data
+from memdoctor.rules._keeping import is_evaluation, is_evaluation_script, is_over_held_out_data
 from memdoctor.rules._scopes import Scope
+from memdoctor.rules._smoke_tests import is_smoke_test
 from memdoctor.rules._source import Source
 from memdoctor.rules._values import Kind, State, Value, ancestors
 
-_GRADIENT_NAMES = frozenset({"requires_grad", "requires_grad_", "enable_grad", "set_requires_grad"})
+_GRADIENT_NAMES = frozenset({"requires_grad", "requires_grad_", "enable_grad", "set_requires_grad", "make_dot"})
 _INNER_STEPS = frozenset({"adapt"})
 """Methods of other packages that differentiate inside: meta-learning evaluates with gradients."""
 
@@ -26,7 +27,7 @@ def wasted(source: Source, flow: Flow) -> Forward | LocalCall | None:
 
 
 def wants_gradients(scope: Scope) -> bool:
-    """It differentiates its inputs, or has switched the parameters' gradients off by hand."""
+    """It differentiates its inputs, draws the graph, or has switched the parameters' gradients off by hand."""
     return any(_is_about_gradients(node) for node in scope.own_nodes())
 
 
@@ -44,6 +45,8 @@ def _first_forward(source: Source, flow: Flow) -> Forward | None:
 
 def _is_wasted(source: Source, flow: Flow, forward: Forward) -> bool:
     if forward.grad_off or flow.is_backwarded(forward) or _is_read_as_array(flow, forward.value):
+        return False
+    if is_smoke_test(source, flow.scope, forward):
         return False
     if any(loop.trains for loop in forward.loops[-1:]):
         return forward.was_set_to_evaluate and _is_set_in_loop(forward)
@@ -67,7 +70,9 @@ def _is_read_as_array(flow: Flow, value: Value) -> bool:
 
 
 def _is_evaluated_by_name(source: Source, flow: Flow, forward: Forward) -> bool:
-    if flow.scope.is_override or not is_evaluation(flow.scope.name or PurePath(source.path).stem):
+    name = flow.scope.name
+    evaluates = is_evaluation(name) if name else is_evaluation_script(PurePath(source.path).stem)
+    if flow.scope.is_override or not evaluates:
         return False
     return not _is_returned(flow, forward.value) or callers_only_read(source, flow.scope)
 
@@ -98,5 +103,7 @@ def _runs_model(source: Source, callee: Scope) -> bool:
     inner = source.flow(callee)
     if inner is None or callee.others_decide or wants_gradients(callee) or source.is_grad_off(callee):
         return False
-    plain = [forward for forward in inner.forwards if not forward.grad_off and forward.evaluates is None]
-    return bool(plain) and _first_forward(source, inner) is None
+    plain = (forward for forward in inner.forwards if not forward.grad_off and forward.evaluates is None)
+    if all(is_smoke_test(source, callee, forward) for forward in plain):
+        return False
+    return _first_forward(source, inner) is None

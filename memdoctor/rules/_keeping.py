@@ -19,6 +19,10 @@ _EVALUATION_STEMS = (
     "valid", "eval", "test", "infer", "predict", "sampl", "generat", "detect", "demo", "visual", "scor", "translat",
     "accura", "perplex",
 )
+_EVALUATION_VERBS = frozenset(
+    "test val valid validate eval evaluate evaluation infer inference predict prediction predictor sample generate"
+    " detect demo visualize visualise score translate".split()
+)
 _TRAINING_STEMS = ("train", "generator", "fit")
 
 
@@ -28,6 +32,11 @@ def is_evaluation(name: str) -> bool:
     if any(word.startswith(_TRAINING_STEMS) for word in found):
         return False
     return bool(found & {"val", "act"}) or any(word.startswith(_EVALUATION_STEMS) for word in found)
+
+
+def is_evaluation_script(stem: str) -> bool:
+    """The same for the name of a file, where a noun is a task and not what it does: `translation.py` trains."""
+    return is_evaluation(stem) and bool(words(stem) & _EVALUATION_VERBS)
 
 
 def is_over_held_out_data(loop: Loop) -> bool:

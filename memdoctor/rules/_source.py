@@ -132,8 +132,17 @@ class Source:
     def _is_named_like_model(self, path: str, name: str) -> bool:
         if self.is_mixed or name in self._defined or root_of(path) in self.imports.names:
             return False
+        if "*" in self.imports.names and root_of(path) not in self._bound:
+            return False
         pattern = MODEL_NAME if root_of(path) in (name, "self") else MODEL_METHOD_NAME
         return bool(pattern.fullmatch(name))
+
+    @cached_property
+    def _bound(self) -> set[str]:
+        """Names that the file itself gives a value: others may come in through `from x import *`."""
+        nodes = list(nodes_in(self.tree))
+        stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return stored | {node.arg for node in nodes if isinstance(node, ast.arg)}
 
     def _is_module_instance(self, path: str) -> bool:
         return path in self._instances and self._instances[path].is_module

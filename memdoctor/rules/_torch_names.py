@@ -57,6 +57,9 @@ CUTTING_FUNCTIONS = frozenset(
 )
 """Functions of `torch` whose result has no graph."""
 
+MAKING_FUNCTIONS = frozenset("zeros ones rand randn randint empty full".split())
+"""Those among them that make a tensor of nothing but a shape."""
+
 NUMBER_PACKAGES = frozenset("numpy array math random time os sklearn scipy cupy statistics datetime pandas".split())
 """Packages that compute on numbers and arrays: a result of theirs has no graph."""
 

@@ -22,6 +22,10 @@ ARRAY = "array"
 """The name of the value of a call of numpy and the like: what is stored in it becomes a number."""
 
 
+MADE_UP = "made up"
+"""The name of the value of `torch.randn(...)` and the like, which no data went into."""
+
+
 ON_DEVICE = "on device"
 """The name of the value of an output without graph that was not moved or reduced since the model returned it."""
 

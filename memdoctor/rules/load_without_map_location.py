@@ -37,6 +37,7 @@ _SMALL_STATES = ("sched", "scaler", "sampler", "meter")
 _TPU_PACKAGE = "torch_xla"
 _STATE_WORDS = frozenset("state dict weight weights param params checkpoint ckpt".split())
 _DISTRIBUTED = re.compile(r"init_process_group|local_rank|DistributedDataParallel|horovod|hvd")
+_TENSOR_USES = frozenset("shape size dim ndim unsqueeze squeeze view reshape permute transpose numpy mean".split())
 _MODULE_USES = frozenset({"cuda", "eval", "to", "train", "parameters", "half"})
 
 
@@ -62,10 +63,17 @@ def _is_data(source: Source, call: ast.Call) -> bool:
     places = [*call.args, *(statement.targets if isinstance(statement, ast.Assign) else [])]
     names = [name for place in places for name in [*identifiers(place), *_texts(place)]]
     other = _NO_CHECKPOINT_WORDS | _SAVED_ON_CPU_WORDS
-    in_memory = {path_of(place) for made, _ in source.calls.get(_IN_MEMORY, []) for place in source.assigned(made)}
+    in_memory = {path_of(place) for made, _ in source.calls.get(_IN_MEMORY, []) for place in _held_as(source, made)}
     if _IN_MEMORY in names or any(path_of(argument) in in_memory for argument in call.args):
         return True
     return any(words(name) & other for name in names)
+
+
+def _held_as(source: Source, made: ast.Call) -> Iterator[ast.AST]:
+    parent = source.parents[made]
+    if isinstance(parent, ast.withitem) and parent.optional_vars is not None:
+        yield parent.optional_vars
+    yield from source.assigned(made)
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
@@ -88,6 +96,7 @@ class _Uses:
         self._indexed = {path_of(node.value) for node in own if isinstance(node, ast.Subscript)}
         self._names: set[str] = set()
         self._follow(call)
+        self.as_module &= not any(isinstance(node, ast.Attribute) and self._is_tensor(node) for node in own)
 
     def _follow(self, call: ast.Call) -> None:
         self._look_around(call)
@@ -110,6 +119,10 @@ class _Uses:
 
     def _is_model(self, target: ast.AST) -> bool:
         return self._source.is_model(target) and path_of(target) not in self._indexed
+
+    def _is_tensor(self, node: ast.Attribute) -> bool:
+        """One tensor, as data is saved: `mel.shape`, `mel.unsqueeze(0)`."""
+        return node.attr in _TENSOR_USES and path_of(node.value) in self._names
 
     def _look_at(self, node: ast.Assign | ast.Call | ast.For) -> None:
         if isinstance(node, ast.Call):
