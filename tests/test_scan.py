@@ -82,7 +82,8 @@ class TestWhatIsScanned:
     @pytest.mark.parametrize("folder", [".git", "__pycache__", ".tox", "node_modules"])
     def test_left_out_by_convention(self, tmp_path: Path, folder: str) -> None:
         _write(tmp_path, f"{folder}/train.py")
-        assert memdoctor.scan([tmp_path]) == memdoctor.scan([_write(tmp_path, "clean.py", "import torch\n")])
+        _write(tmp_path, "clean.py", "import torch\n")
+        assert memdoctor.scan([tmp_path]) == Report()
 
     @pytest.mark.parametrize("folder", ["vendor", "third_party", "site-packages"])
     def test_code_of_others_is_left_out(self, tmp_path: Path, folder: str) -> None:
@@ -107,7 +108,7 @@ class TestWhatIsScanned:
         for name in ("train.py", "legacy/train.py", "src/old.py"):
             _write(tmp_path, name)
         monkeypatch.chdir(tmp_path)
-        assert _places(".", exclude=["legacy/", "old.py"]) == ["./train.py:7"]
+        assert _places(".", exclude=["legacy/", "old.py"]) == ["train.py:7"]
         assert _places("**/*.py", "train.py", exclude=["legacy/*", "old.py"]) == ["train.py:7"]
 
     def test_a_virtual_environment_is_left_out_whatever_its_name(self, tmp_path: Path) -> None:
@@ -131,6 +132,18 @@ class TestWhatIsScanned:
     def test_a_glob_without_a_match(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="no such file"):
             memdoctor.scan([tmp_path / "*.py"])
+
+    @pytest.mark.parametrize("name", ["", "./"])
+    def test_files_of_the_working_directory_are_named_shortly(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+    ) -> None:
+        _write(tmp_path, "src/train.py")
+        monkeypatch.chdir(tmp_path)
+        assert _places(".") == _places(f"{name}src") == ["src/train.py:7"]
+
+    def test_a_folder_with_nothing_to_scan_is_said(self, tmp_path: Path) -> None:
+        _write(tmp_path, "notes.txt")
+        assert _why_skipped(tmp_path) == "no Python file or notebook in it"
 
 
 class TestWhatCannotBeRead:

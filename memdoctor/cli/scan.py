@@ -81,7 +81,7 @@ def command(
         report = _compared(report, baseline, write_baseline)
     elif write_baseline:
         raise BadInput("--write-baseline has no file to write.", "Name it with --baseline FILE.")
-    _write(_rendered(report, form), output)
+    _write(_rendered(report, form, colour=output is None and _is_coloured()), output)
     context.exit(1 if report.findings and not exit_zero else 0)
 
 
@@ -98,7 +98,8 @@ def _fix(paths: tuple[str, ...], questions: Questions, unsafe: bool, dry_run: bo
         if dry_run:
             click.echo(diff_of(item), nl=False)
     done = "would be fixed" if dry_run else "fixed"
-    click.echo(f"memdoctor: {findings} {done} in {files} file{'' if files == 1 else 's'}.", err=True)
+    text = f"{findings} {done} in {files} file{'' if files == 1 else 's'}" if files else "there is nothing to fix"
+    click.echo(f"memdoctor: {text}.", err=True)
     return files
 
 
@@ -115,9 +116,16 @@ def _compared(report: Report, baseline: str, write: bool) -> Report:
     return known.only_new(report, baseline)
 
 
-def _rendered(report: Report, form: str) -> str:
+def _is_coloured() -> bool:
+    """On a terminal, unless the user has asked for none (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _rendered(report: Report, form: str, *, colour: bool) -> str:
     module = importlib.import_module(f"memdoctor.reports.{_FORMATS[form]}")
     render: Callable[..., str] = getattr(module, f"scan_{form}")
+    if form == "text":
+        return render(report, colour=colour)
     return render(report, rule_texts()) if form == "sarif" else render(report)
 
 

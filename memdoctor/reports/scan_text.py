@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from memdoctor.foundation.findings import Advice, Applicability, Finding, Location, Report
+from memdoctor.foundation.findings import Advice, Applicability, Finding, Location, Report, Severity
+
+_Paint = Callable[[str, str], str]
 
 _WIDEST_EXCERPT = 160
 _BEFORE_THE_FINDING = 40
 """Characters shown before the finding in a line that is too wide to be shown whole."""
 
 
-def scan_text(report: Report) -> str:
-    """The report as lines of text, with a newline at the end."""
-    return "\n".join(_lines(report)) + "\n"
+_SEVERITY_COLOURS = {Severity.ERROR: "1;31", Severity.WARNING: "1;33", Severity.INFO: "1;36"}
+_BOLD, _QUIET = "1", "34"
+"""Colours are parameters of ECMA-48's `SGR`, which every terminal knows."""
+
+
+def scan_text(report: Report, *, colour: bool = False) -> str:
+    """The report as lines of text, with a newline at the end; `colour` is for a terminal."""
+    return "\n".join(_lines(report, _coloured if colour else _plain)) + "\n"
 
 
 def counts(report: Report) -> str:
@@ -33,23 +40,37 @@ def counts(report: Report) -> str:
     return ", ".join(parts) + "."
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _coloured(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def _plain(text: str, colour: str) -> str:
+    return text
+
+
+def _lines(report: Report, paint: _Paint) -> Iterator[str]:
     for finding in report.findings:
-        yield from _finding(finding)
+        yield from _finding(finding, paint)
         yield ""
     for item in report.skipped:
         yield f"skipped {item.what}: {item.why}"
     yield counts(report)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: Finding, paint: _Paint) -> Iterator[str]:
+    colour = _SEVERITY_COLOURS[finding.severity]
     where = f"{finding.location}:{finding.location.column}: " if finding.location else ""
-    yield f"{where}{finding.code} {finding.name} ({finding.severity.value}, {finding.confidence.value} confidence)"
+    degrees = f"({finding.severity.value}, {finding.confidence.value} confidence)"
+    yield f"{paint(where, _BOLD)}{paint(f'{finding.code} {finding.name}', colour)} {degrees}"
     yield f"    {finding.message}"
     if finding.location is not None and finding.excerpt:
-        yield from _excerpt(finding.location, finding.excerpt)
+        gutter, shown, blank, carets = _excerpt(finding.location, finding.excerpt)
+        bar = paint("|", _QUIET)
+        yield f"    {' ' * len(gutter)} {bar}"
+        yield f"    {paint(gutter, _QUIET)} {bar} {shown}"
+        yield f"    {' ' * len(gutter)} {bar} {blank}{paint(carets, colour)}"
     if finding.advice is not None:
-        yield f"    -> {finding.advice.text}{_option(finding.advice)}"
+        yield f"    {paint('->', _QUIET)} {finding.advice.text}{_option(finding.advice)}"
 
 
 def _option(advice: Advice) -> str:
@@ -58,18 +79,19 @@ def _option(advice: Advice) -> str:
     return " (--fix)" if advice.applicability is Applicability.SAFE else " (--unsafe-fixes)"
 
 
-def _excerpt(location: Location, line: str) -> Iterator[str]:
-    """The line under its number, and carets under the part that is meant; its first line where it has several."""
+def _excerpt(location: Location, line: str) -> tuple[str, str, str, str]:
+    """The line's number, the line, and the space and the carets under the part that is meant.
+
+    Of a part of several lines the first is shown.
+    """
     ends_here = location.end_column is not None and location.end_line in (None, location.line)
     end = location.end_column - 1 if ends_here and location.end_column else len(line.rstrip())
     start = min(location.column - 1, len(line))
     cut = max(0, start - _BEFORE_THE_FINDING) if len(line) > _WIDEST_EXCERPT else 0
     shown = line[cut:cut + _WIDEST_EXCERPT].rstrip()
     carets = "^" * max(1, sum(map(_width, shown[start - cut:end - cut])))
-    gutter = " " * len(str(location.line))
-    yield f"    {gutter} |"
-    yield f"    {location.line} | {''.join(map(_printable, shown))}"
-    yield f"    {gutter} | {''.join(map(_blank, shown[:start - cut]))}{carets}"
+    blank = "".join(map(_blank, shown[:start - cut]))
+    return str(location.line), "".join(map(_printable, shown)), blank, carets
 
 
 def _printable(character: str) -> str:

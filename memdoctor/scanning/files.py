@@ -58,6 +58,16 @@ def _is_excluded(path: str, excluded_in: Callable[[str], Sequence[Pattern]]) -> 
 
 
 def _in_folder(folder: str, excluded_in: Callable[[str], Sequence[Pattern]]) -> Iterator[str | Skipped]:
+    """What is in it, named as the user would; a folder with nothing to scan is most often the wrong one."""
+    found = False
+    for item in _walk(folder, excluded_in):
+        found = True
+        yield item if isinstance(item, Skipped) else item.removeprefix(os.path.join(os.curdir, ""))
+    if not found:
+        yield Skipped(folder, "no Python file or notebook in it")
+
+
+def _walk(folder: str, excluded_in: Callable[[str], Sequence[Pattern]]) -> Iterator[str | Skipped]:
     top = os.path.abspath(folder)
     known = {folder: patterns_above(top)}
     unreadable: list[OSError] = []

@@ -44,6 +44,7 @@ def test_findings_and_exit_code_1(leak: str) -> None:
 
 
 def test_clean_is_exit_code_0(tmp_path: Path) -> None:
+    (tmp_path / "clean.py").write_text("import torch\n", encoding="utf-8")
     done = _memdoctor("scan", str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "No findings.\n")
 
@@ -100,6 +101,11 @@ def test_fix_repairs_and_reports_the_rest(leak: str) -> None:
     assert done.stderr == "memdoctor: 1 fixed in 1 file.\n"
     assert done.returncode == 1
     assert "MD201" in done.stdout and "MD101" not in done.stdout
+
+
+def test_nothing_to_fix_is_said(leak: str) -> None:
+    done = _memdoctor("scan", "--fix", "--ignore", "MD101", leak)
+    assert (done.returncode, done.stderr) == (0, "memdoctor: there is nothing to fix.\n")
 
 
 def test_diff_shows_and_writes_nothing(leak: str) -> None:

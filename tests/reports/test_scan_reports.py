@@ -59,6 +59,11 @@ class TestText:
     def test_escape_sequences_of_a_scanned_file_do_not_reach_the_terminal(self) -> None:
         assert "\x1b" not in scan_text(SCANS["findings"])
 
+    def test_colours_for_a_terminal_change_nothing_else(self) -> None:
+        coloured = scan_text(SCANS["findings"], colour=True)
+        assert f"\x1b[1m{KEPT.location}:9: \x1b[0m\x1b[1;31mMD101" in coloured
+        assert re.sub(r"\x1b\[[\d;]+m", "", coloured) == scan_text(SCANS["findings"])
+
     @pytest.mark.parametrize(
         ("report", "last"),
         [
