@@ -19,7 +19,7 @@ _FIRST = 6
 """Readings close together, so that short programs show which way their workers go."""
 _SECONDS_BETWEEN_FIRST = 0.25
 _SECONDS_BETWEEN = 1.0
-_SHARE_OF_TIME = 0.005
+_SHARE_OF_TIME = 0.002
 """That reading the process tree may take; a process of very many gigabytes is read more rarely."""
 
 
