@@ -17,7 +17,7 @@ from memdoctor.virtual.allocator_requests import replay
 FIRST_RUNG = 2
 """The first size is two multiples, because a batch of one sample may broadcast where others do not."""
 
-_MOST_UNLIKE = 5
+_MOST_UNLIKE = 6
 """A program that asks for something else each time would have no end of recordings."""
 
 
@@ -39,6 +39,7 @@ class Forecast:
         self._last = max_size // multiple_of
         self._recordings: dict[int, Recording] = {}
         self._fits: dict[int, bool] = {}
+        self._goals_that_fit: list[bool] = []
         self._search = BatchSearch(room_bytes, multiple_of=multiple_of, max_size=max_size)
         self.goal: int | None = None
         """The largest size that should fit; 0 if none should, None where no two recordings are alike."""
@@ -60,6 +61,8 @@ class Forecast:
         """What whole steps of `size` asked of the allocator."""
         self._recordings[size] = recording
         has_room = self._fits[size] = fits(recording.requests, recording.warm_up, self._room_bytes)
+        if size == self.goal:
+            self._goals_that_fit.append(has_room)
         self._search.tell(size, has_room, 0 if has_room else None)
         line = self._best_line()
         if line is not None:
@@ -76,9 +79,10 @@ class Forecast:
         return best_pair(requests)
 
     def _middle_of_bracket(self) -> int | None:
-        """Where memory grows in stairs, lines creep up from one end; two verdicts alike mean that they do."""
+        """Where memory grows in stairs, goals creep up from one end; two verdicts alike mean that they do."""
         failing = self._failing()
-        if failing is None or len(set(list(self._fits.values())[-2:])) == 2:
+        last = self._goals_that_fit[-2:]
+        if failing is None or last not in ([True, True], [False, False]):
             return None
         return (self._search.largest + failing) // 2
 
@@ -102,17 +106,22 @@ class Forecast:
     def _something_like(self, size: int) -> int | None:
         if len(self._recordings) >= _MOST_UNLIKE:
             return None
-        half = max(size // 2 // self._multiple_of, 1) * self._multiple_of
-        return self._unless_known(half) or self._unless_known(2 * size)
+        half, near = (max(part // self._multiple_of, 1) * self._multiple_of for part in (size // 2, size * 15 // 16))
+        return self._unless_known(half) or self._unless_known(near) or self._unless_known(2 * size)
 
     def _unless_known(self, size: int) -> int | None:
         size = min(size, self._last * self._multiple_of)
         return None if size in self._recordings else size
 
     def _largest(self, smaller: tuple[int, Recording], larger: tuple[int, Recording]) -> int:
-        """The largest size for which the card serves what lies on the lines through two recordings."""
+        """The largest size for which the card serves what lies on the lines through two recordings.
+
+        Between what was recorded and is known: a fragmented card may fail at a size and serve some that are larger.
+        """
         low, high = ((size, recording.requests) for size, recording in (smaller, larger))
-        fitting, failing = 0, self._last + 1
+        known_failing = self._failing()
+        fitting = self._search.largest // self._multiple_of
+        failing = self._last + 1 if known_failing is None else known_failing // self._multiple_of
         while failing - fitting > 1:
             rung = (fitting + failing) // 2
             if fits(at_size(rung * self._multiple_of, low, high), larger[1].warm_up, self._room_bytes):
