@@ -21,7 +21,7 @@ import torch
 from memdoctor.virtual.gpu import virtual_gpu
 
 MAX_SIZE = 512
-STEPS = 2
+STEPS = 3
 
 
 class Trials:
