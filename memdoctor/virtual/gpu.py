@@ -35,11 +35,12 @@ from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.ledger import Ledger, Observer, StorageRecord
 from memdoctor.virtual.operators import OPERATORS
+from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.legacy import patch_legacy
 from memdoctor.virtual.placement import PLACEMENT, patch_placement
 from memdoctor.virtual.randomness import Generator
-from memdoctor.virtual.recorder import Recorder
+from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
 from memdoctor.virtual.registration import registered
 from memdoctor.virtual.saving import patch_saving
@@ -173,7 +174,7 @@ def virtual_gpu(
     context_bytes: int | None = None,
     other_bytes: int = 0,
     allocator_conf: str = "",
-    cudnn_workspace: Literal["none"] = "none",
+    cudnn_workspace: Literal["model", "none"] = "model",
     values: Literal["zeros", "real"] = "zeros",
 ) -> Iterator[VirtualGPU]:
     """Put a virtual card in place of CUDA.
@@ -181,7 +182,8 @@ def virtual_gpu(
     `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory,
     `context_bytes` what the CUDA context takes of it, and `other_bytes` is what other processes hold; `allocator_conf`
     is read as `PYTORCH_CUDA_ALLOC_CONF` is.
-    `cudnn_workspace="none"`: workspaces that cuDNN chooses at run time are left out; convolutions are a lower bound.
+    `cudnn_workspace="model"` estimates what cuDNN takes in the backward of convolutions (`kernels/convolution.py`);
+    "none" leaves it out, which makes convolutions a lower bound.
     `values="real"` computes on the host what the program computes on the card, for programs whose course hangs on
     values; the bytes are the same, and it takes as long as on the host.
     Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use.
@@ -198,7 +200,7 @@ def virtual_gpu(
     _in_use.append(gpu)
     patches = Patches()
     try:
-        with _layers(gpu, patches):
+        with _layers(gpu, patches, WITH_WORKSPACE if cudnn_workspace == "model" else {}):
             yield gpu
     finally:
         patches.undo()
@@ -206,10 +208,10 @@ def virtual_gpu(
 
 
 @contextlib.contextmanager
-def _layers(gpu: VirtualGPU, patches: Patches) -> Iterator[None]:
+def _layers(gpu: VirtualGPU, patches: Patches, workspaces: Mapping[Any, Rule]) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
     device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
-    operators = {**composite_rules(gpu.card), **OPERATORS}
+    operators = {**composite_rules(gpu.card), **OPERATORS, **workspaces}
     computes = gpu._known.follows_all
     left_out = WITHOUT_VALUES if computes else ()
     composites = {name: kernel for name, kernel in composite_kernels(gpu.card).items() if name not in left_out}

@@ -168,6 +168,17 @@ class Ledger:
 
     def malloc(self, nbytes: int, tensor: torch.Tensor | None = None) -> Block:
         """Take a block on the current stream, also for memory that no tensor owns (workspaces, scratch)."""
+        try:
+            return self._take(nbytes)
+        except AllocatorOutOfMemory as error:
+            shortage = error.with_traceback(None)
+        if self.history is not None:
+            self.history.note_refusal(nbytes, shortage.free_bytes, self.stream)
+        if self.observer is not None:
+            self.observer.refused(nbytes, tensor, self.operator if tensor is not None else None, shortage)
+        raise torch.OutOfMemoryError(str(shortage))
+
+    def _take(self, nbytes: int) -> Block:
         with self._lock:
             self._free_waiting()
             was_busy, self._is_busy = self._is_busy, True
@@ -176,15 +187,20 @@ class Ledger:
                 if self.history is not None:
                     self.history.note("alloc", block)
                 return block
-            except AllocatorOutOfMemory as error:
-                shortage = error.with_traceback(None)
             finally:
                 self._is_busy = was_busy
-        if self.history is not None:
-            self.history.note_refusal(nbytes, shortage.free_bytes, self.stream)
+
+    def borrow(self, nbytes: int) -> None:
+        """Take a block and give it back at once; a library that is refused does with less, so that nobody is told."""
+        if not nbytes:
+            return
+        try:
+            block = self._take(nbytes)
+        except AllocatorOutOfMemory:
+            return
         if self.observer is not None:
-            self.observer.refused(nbytes, tensor, self.operator if tensor is not None else None, shortage)
-        raise torch.OutOfMemoryError(str(shortage))
+            self.observer.grew(self.allocator.allocated_bytes)
+        self.free(block)
 
     def hold(self, key: Hashable, nbytes: int) -> None:
         """Take a block that is never given back, once per key: the workspace of a library."""

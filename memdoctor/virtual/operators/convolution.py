@@ -1,15 +1,17 @@
 """Convolution: output, operands in one memory format, and without cuDNN a buffer of columns.
 
-cuDNN's own workspace is chosen at run time and left out.
+cuDNN chooses its workspace at run time: `RULES` leave it out, `WITH_WORKSPACE` take the model in `kernels/`.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from memdoctor.virtual.kernels.convolution import unfolded_columns_bytes
+from memdoctor.virtual.kernels.convolution import backward_workspace_bytes, unfolded_columns_bytes
 from memdoctor.virtual.operators.matmul import hold_workspace
 from memdoctor.virtual.operators.reductions import play_scratch
 from memdoctor.virtual.recorder import Recorder, Rule
@@ -31,15 +33,22 @@ def _convolution(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: d
         return out
 
 
-def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+Workspace = Callable[[Recorder, torch.Tensor, torch.Tensor, torch.Tensor], int]
+"""Bytes by gradient, input and weight."""
+
+
+def _backward(
+    workspace: Workspace, recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """`(grad_output, input, weight, bias_sizes, stride, ..., groups, output_mask)`."""
     grad, tensor, weight, bias_sizes = args[:4]
     mask = args[-1]
+    workspace_bytes = workspace(recorder, grad, tensor, weight)
     columns = _columns(tensor, weight, grad.shape[2:], (None, None, None, *args[4:]))
-    grad_input = _input_gradient(recorder, grad, tensor, weight) if mask[0] else None
+    grad_input = _input_gradient(recorder, grad, tensor, weight, workspace_bytes) if mask[0] else None
     with recorder.ledger.scratch(columns if mask[0] else []):
         _hold_workspace(recorder)
-        grad_weight = _weight_gradient(recorder, grad, tensor, weight) if mask[1] else None
+        grad_weight = _weight_gradient(recorder, grad, tensor, weight, workspace_bytes) if mask[1] else None
         with recorder.ledger.scratch([] if mask[0] else columns):
             pass
     grad_bias = recorder.new(bias_sizes, grad.dtype) if mask[2] else None
@@ -49,25 +58,55 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
 
 
 def _input_gradient(
-    recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor
+    recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor, workspace_bytes: int
 ) -> torch.Tensor:
     """The result comes before the copies (`cudnn_convolution_backward_input`, native/cudnn/ConvShared.cpp)."""
     layout = _memory_format(grad, weight)
     out = _new(recorder, tensor.shape, tensor.dtype, layout)
     copies = [_in_format(recorder, operand, layout) for operand in (weight, grad)]
+    recorder.ledger.borrow(workspace_bytes)
     del copies
     return out
 
 
 def _weight_gradient(
-    recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor
+    recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor, workspace_bytes: int
 ) -> torch.Tensor:
     """The copies come before the result (`cudnn_convolution_backward_weight`)."""
     layout = _memory_format(tensor, grad)
     copies = [_in_format(recorder, operand, layout) for operand in (grad, tensor)]
     out = _new(recorder, weight.shape, weight.dtype, layout)
+    recorder.ledger.borrow(workspace_bytes)
     del copies
     return out
+
+
+def _no_workspace(recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor) -> int:
+    return 0
+
+
+def _modelled_workspace(recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor) -> int:
+    """None for channels-last tensors, and without tensor cores."""
+    if not _on_tensor_cores(recorder, tensor) or _memory_format(tensor, weight) is not torch.contiguous_format:
+        return 0
+    return backward_workspace_bytes(
+        tensor.numel(), weight.shape, grad.numel(), groups_are_channels=weight.shape[1] == 1 < tensor.shape[1],
+        element_bytes=tensor.element_size())
+
+
+def _on_tensor_cores(recorder: Recorder, tensor: torch.Tensor) -> bool:
+    """float32 goes there as TF32, since Ampere and unless it is switched off."""
+    if not torch.backends.cudnn.enabled:
+        return False
+    if tensor.dtype is torch.float32:
+        return recorder.card.compute_capability >= (8, 0) and _allows_tf32()
+    return tensor.element_size() == 2 and recorder.card.compute_capability >= (7, 0)
+
+
+def _allows_tf32() -> bool:
+    """The switch of convolutions alone, where PyTorch has one; the older one complains where the two differ."""
+    switches: Any = torch.backends.cudnn
+    return switches.conv.fp32_precision == "tf32" if hasattr(switches, "conv") else bool(switches.allow_tf32)
 
 
 def _hold_workspace(recorder: Recorder) -> None:
@@ -124,6 +163,9 @@ def _columns_of(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: di
 
 RULES: dict[Any, Rule] = {
     aten.convolution.default: _convolution,
-    aten.convolution_backward.default: _backward,
+    aten.convolution_backward.default: functools.partial(_backward, _no_workspace),
     aten.im2col.default: _columns_of,
+}
+WITH_WORKSPACE: dict[Any, Rule] = {
+    aten.convolution_backward.default: functools.partial(_backward, _modelled_workspace),
 }
