@@ -4,7 +4,7 @@
 
     with memdoctor.profile() as prof: ...          prof.report
     @memdoctor.watch                               the report goes to standard error
-    for batch in memdoctor.track(loader): ...      each batch is one iteration
+    for batch in memdoctor.track(loader): ...      each batch is one iteration; one report when the program ends
 
 Iterations are found from the program's own optimizer steps; `prof.step()` and `track` say it explicitly and win.
 Counters are read at each iteration; the heap is walked only once growth is established.
@@ -61,7 +61,7 @@ class Profile:
         session = Session(steps=self._steps, output=self._output, program=self._program)
         session.open()
         self._session, self._report, _open = session, None, self
-        atexit.register(self._close_at_exit)
+        atexit.register(self.close_at_exit)
         return self
 
     def __exit__(
@@ -72,13 +72,29 @@ class Profile:
             self._report, self._outer = self._outer.so_far(), None
             return
         _open = None
-        atexit.unregister(self._close_at_exit)
+        atexit.unregister(self.close_at_exit)
         session, self._session = self._session, None
         if session is not None:
             self._report = session.close(error)
 
-    def _close_at_exit(self) -> None:
-        """A loop over `track` that raised is never told; the interpreter still knows why it ends."""
+    @contextlib.contextmanager
+    def one_loop(self) -> Iterator[None]:
+        """One of several loops that are watched together; what the program does between them is not."""
+        global _open
+        if self._session is None:
+            self.__enter__()
+        else:
+            self._session.resume()
+            _open = self
+        try:
+            yield
+        finally:
+            _open = None
+            if self._session is not None:  # the program may end within the loop
+                self._session.pause()
+
+    def close_at_exit(self) -> None:
+        """The loops over `track` are over; of an error that ended one only the interpreter knows."""
         self.__exit__(None, getattr(sys, "last_value", None), None)
         show(self.report)
 
@@ -153,9 +169,11 @@ def watch(
 
 
 class track(Generic[_Item]):  # noqa: N801  # used like `enumerate`, and named like it
-    """Iterate over a loader; each batch is one iteration, and the report goes to standard error after the last.
+    """Iterate over a loader; each batch is one iteration.
 
-    Inside an open profile it marks that profile's iterations and reports nothing of its own.
+    All loops of a program are watched together, those of every epoch: the report goes to standard error when it ends,
+    in an interactive session after each loop. Inside an open profile it marks that profile's iterations and reports
+    nothing of its own.
     """
 
     def __init__(self, loader: Iterable[_Item], *, output: str | Path | None = None) -> None:
@@ -169,9 +187,15 @@ class track(Generic[_Item]):  # noqa: N801  # used like `enumerate`, and named l
         if _open is not None:
             yield from _steps_of(_open, self._loader)
             return
-        own = Profile(steps="explicit", output=self._output)
-        with _shown(own):
+        own = tracked.setdefault(str(self._output or ""), Profile(steps="explicit", output=self._output))
+        with own.one_loop():
             yield from _steps_of(own, self._loader)
+        if hasattr(sys, "ps1"):
+            show(own.so_far())
+
+
+tracked: dict[str, Profile] = {}
+"""What `track` watches, by the file that it is recorded to."""
 
 
 def _steps_of(prof: Profile, loader: Iterable[_Item]) -> Iterator[_Item]:

@@ -61,6 +61,16 @@ class Session:
     def open(self) -> None:
         """Install the hooks."""
         self._guarded(self._read_before)
+        self.resume()
+
+    def pause(self) -> None:
+        """Remove the hooks; what the program does until `resume` is not watched."""
+        self._recorder.__exit__(None, None, None)
+        self._attribution.close()
+        self._surroundings.close()
+
+    def resume(self) -> None:
+        """Install the hooks again."""
         self._recorder.__enter__()
         self._attribution.open()
         self._surroundings.open()
@@ -77,9 +87,7 @@ class Session:
 
     def close(self, error: BaseException | None) -> RunReport:
         """Remove the hooks, write how it ended and what follows from it, and return the report."""
-        self._recorder.__exit__(None, None, None)
-        self._attribution.close()
-        self._surroundings.close()
+        self.pause()
         if os.getpid() != self._pid:
             self._recording.leave_file()
         self._guarded(self._finish)

@@ -20,6 +20,7 @@ from torch.optim import optimizer as optimizer_hooks
 import memdoctor
 from memdoctor.foundation.errors import BadInput, MemdoctorError
 from memdoctor.foundation.runs import OUT_OF_MEMORY, RAISED
+from memdoctor.profile import tracked
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ def test_watch_reports_to_standard_error_and_returns_what_the_function_returns(
     watched = memdoctor.watch(train)
     assert watched(20) == train(20)
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith("memdoctor: No leak")
+    assert shown.out == "" and shown.err.startswith("\nmemdoctor: No leak")
     assert watched.__name__ == "train" and watched.__doc__ == train.__doc__
 
 
@@ -86,10 +87,50 @@ def test_a_watched_function_that_calls_itself_is_one_run(capsys: pytest.CaptureF
     assert capsys.readouterr().err.count("memdoctor:") == 1
 
 
+def end_of_program() -> None:
+    """What the interpreter does with loops over `track` when it ends."""
+    while tracked:
+        tracked.popitem()[1].close_at_exit()
+
+
 def test_track_makes_each_batch_an_iteration(capsys: pytest.CaptureFixture[str]) -> None:
     loader = memdoctor.track([1, 2, 3])
     assert len(loader) == 3 and list(loader) == [1, 2, 3]
+    end_of_program()
     assert "iterations  3" in capsys.readouterr().err
+
+
+def test_the_epochs_of_track_are_one_run_with_one_report(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = []
+    for _ in range(4):
+        for x in memdoctor.track([torch.ones(50) for _ in range(6)]):
+            kept.append(x * 2)
+        assert not optimizer_hooks._global_optimizer_post_hooks  # nothing is left between two loops
+    assert capsys.readouterr().err == ""
+    end_of_program()
+    error = capsys.readouterr().err
+    assert "iterations  24" in error and error.count("memdoctor:") == 1
+    assert "kept" in error
+
+
+def test_an_interactive_session_hears_after_each_loop(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    for count in (3, 6):
+        list(memdoctor.track([1, 2, 3]))
+        assert f"iterations  {count}" in capsys.readouterr().err
+    end_of_program()
+
+
+def test_a_profile_between_two_loops_of_track_is_its_own() -> None:
+    list(memdoctor.track([1, 2, 3]))
+    with memdoctor.profile() as prof:
+        train(2)
+    list(memdoctor.track([1]))
+    assert prof.report.timeline.iterations == 2
+    assert tracked[""].so_far().timeline.iterations == 4
+    end_of_program()
 
 
 def test_track_in_an_open_profile_marks_its_iterations(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +144,8 @@ def test_track_in_an_open_profile_marks_its_iterations(capsys: pytest.CaptureFix
 def test_a_loop_that_breaks_still_closes(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in memdoctor.track([1, 2, 3]):
         break
-    assert capsys.readouterr().err.startswith("memdoctor: ")
+    end_of_program()
+    assert capsys.readouterr().err.startswith("\nmemdoctor: ")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +233,7 @@ def test_track_holds_no_batch_that_the_program_has_let_go() -> None:
         reference = weakref.ref(batch)
         del batch
         held.append(reference() is not None)
+    end_of_program()
     assert held == [False] * 3
 
 
@@ -211,6 +254,7 @@ def test_an_output_that_cannot_be_written_is_said_also_by_watch_and_track(tmp_pa
         memdoctor.watch(output=tmp_path)(train)(1)
     with pytest.raises(BadInput, match="cannot be written"):
         list(memdoctor.track([1], output=tmp_path))
+    tracked.clear()
 
 
 def test_a_coroutine_function_is_refused_in_words() -> None:
