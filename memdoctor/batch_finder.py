@@ -162,7 +162,7 @@ class BatchFinder:
 
     def _lower_maximum(self, largest: int) -> None:
         program, what = self._request.program, self._request.axis or "batch size"
-        if largest < FIRST_RUNG * self._multiple_of:
+        if largest <= FIRST_RUNG * self._multiple_of:
             raise BadInput(
                 f"{program} does not fill {STEPS} steps with batches of more than {largest}, whatever its {what}.",
                 "Give it more data or more epochs, or name another argument that sets the size of its batches.",

@@ -59,7 +59,7 @@ class Request:
     is_endless: bool = False
     """The virtual card is never full, so that what steps of any size ask for can be recorded."""
     in_copy: bool = False
-    """The program runs in a copy of the working directory, which is thrown away."""
+    """The program runs in a copy of the working directory, without `.git` and virtual environments."""
     environment: dict[str, str] | None = None
     """Variables that are set for the program, as a launcher of several ranks would."""
 
@@ -209,7 +209,12 @@ def _heard(server: subprocess.Popen[bytes]) -> int:
 def _directory_for(request: Request, folder: str) -> str:
     if not request.in_copy:
         return os.getcwd()
-    return shutil.copytree(os.getcwd(), os.path.join(folder, "copy"), symlinks=True)
+    return shutil.copytree(os.getcwd(), os.path.join(folder, "copy"), symlinks=True, ignore=_left_out)
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    """What no program writes to and is large: repositories and virtual environments."""
+    return [name for name in names if name == ".git" or os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))]
 
 
 def _end_group(leader: int) -> None:

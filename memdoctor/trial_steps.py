@@ -155,11 +155,11 @@ def _made(function: UserFunction, request: Request) -> Any:
 def _takes_something_else(
     function: UserFunction, named: Callable[..., Any], request: Request, options: dict[str, int]
 ) -> BadInput:
-    calls = " and ".join([*(["one, the batch size"] if not request.axis else []), *(f"{name}=..." for name in options)])
-    names = ", ".join([*(["batch_size"] if not request.axis else []), *options])
+    first = [] if request.axis else ["batch_size"]
+    given = ["one, the batch size"] * len(first) + [f"{name}={number}" for name, number in options.items()]
     return BadInput(
-        f"{function} takes {user_function.parameters(named)}; batch-size calls it with {calls}.",
-        _HOW_TO_WRITE_IT.format(names, function.source),
+        f"{function} takes {user_function.parameters(named)}; batch-size calls it with {' and '.join(given)}.",
+        _HOW_TO_WRITE_IT.format(", ".join([*first, *options]), function.source),
     )
 
 

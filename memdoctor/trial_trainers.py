@@ -23,6 +23,7 @@ def with_batch_size(named: Any, size: int) -> Any:
     """
     if _is(named, "Trainer", "transformers"):
         named.args.per_device_train_batch_size = size
+        named._train_batch_size = named.args.train_batch_size  # its own copy, which the loader is made with
         return named
     if isinstance(named, type) and _is_class(named, _MODULE, *_LIGHTNING):
         return named(batch_size=size)

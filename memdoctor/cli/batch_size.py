@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from memdoctor.batch_size import TIME_LIMIT_SECONDS, find_batch_size
-from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, CardFit, Trial, WhichCards
+from memdoctor.foundation.batch_sizes import LARGEST_SIZE, BatchSize, CardFit, WhichCards
 from memdoctor.foundation.errors import BadInput
 from memdoctor.reports.batch_size_json import batch_size_json
 from memdoctor.reports.batch_size_svg import batch_size_svg
@@ -20,7 +20,6 @@ from memdoctor.user_script import UserScript, script
 from memdoctor.which_cards import which_cards
 
 _COUNT = click.IntRange(min=1)
-_Answer = TypeVar("_Answer")
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
@@ -87,17 +86,21 @@ def command(
     Without --card the real card is used; with it no GPU is needed. Each size is tried in a fresh process. Exit code 1
     if not even the smallest size fits.
     """
+    if size is not None and (card is not None or form not in _REPORTS_OF_CARDS):
+        raise BadInput("--which-cards looks at all cards, and has no picture.", "Leave --card and --format svg out.")
     _refuse_unwritable(output)
     options: dict[str, Any] = {
         "margin": margin, "axis": axis, "at": dict(at), "in_copy": in_copy, "time_limit_seconds": time_limit}
     named = _program(program, batch_arg, arguments)
     if size is not None:
         cards = which_cards(named, size, on_trial=_tell_card, **options)
-        _write(_REPORTS_OF_CARDS, cards, form, output)
+        _write(_REPORTS_OF_CARDS[form](cards), output)
         ctx.exit(0 if any(each.trial.fits for each in cards.cards) else 1)
+    what = axis or batch_arg or "batch size"
     found = find_batch_size(
-        named, card=card, multiple_of=multiple_of, max_size=max_size, ranks=ranks, on_trial=_tell_trial, **options)
-    _write(_REPORTS, found, form, output)
+        named, card=card, multiple_of=multiple_of, max_size=max_size, ranks=ranks,
+        on_trial=lambda trial: click.echo(f"memdoctor: {trial_line(trial, what)}", err=True), **options)
+    _write(_REPORTS[form](found), output)
     ctx.exit(0 if found.batch_size else 1)
 
 
@@ -117,18 +120,11 @@ def _program(program: str, batch_arg: str | None, arguments: tuple[str, ...]) ->
     return program
 
 
-def _tell_trial(trial: Trial) -> None:
-    click.echo(f"memdoctor: {trial_line(trial)}", err=True)
-
-
 def _tell_card(card: CardFit) -> None:
     click.echo(f"memdoctor: {card_line(card)}", err=True)
 
 
-def _write(reports: Mapping[str, Callable[[_Answer], str]], answer: _Answer, form: str, output: Path | None) -> None:
-    if form not in reports:
-        raise BadInput(f"there is no {form} of this answer.", f"Choose from: {', '.join(reports)}.")
-    text = reports[form](answer)
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text)
     else:
