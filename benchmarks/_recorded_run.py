@@ -11,6 +11,7 @@ import importlib.util
 import json
 import sys
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,9 +28,19 @@ def main() -> None:
         job["card"], capacity_bytes=job["capacity_bytes"], context_bytes=0, allocator_conf=job["allocator_conf"],
         cudnn_workspace="none")
     with card as gpu:
+        if job["wants_events"]:
+            gpu.record_requests()
         step = load(job["path"]).make(**job["arguments"])
-        print(RESULT + json.dumps(steps(gpu, step, job["steps"])))
+        made = len(gpu.requests or ())
+        counted = steps(gpu, step, job["steps"])
+        print(RESULT + json.dumps({"steps": counted, "events": events(gpu.requests or (), made)}))
     del keep
+
+
+def events(requests: Sequence[int], made: int) -> list[int]:
+    """Bytes of every allocation after the first `made` requests, negative where it is freed."""
+    sizes = [request for request in requests if request > 0]
+    return [request if request > 0 else -sizes[-1 - request] for request in requests[made:] if request]
 
 
 def steps(gpu: VirtualGPU, step: Any, count: int) -> list[dict[str, int | bool]]:

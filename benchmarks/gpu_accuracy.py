@@ -4,14 +4,18 @@
 
 `FOLDER` holds `traces/train_summary.json` and `real/summary.json`: runs of PyTorch recorded on stub libraries, of the
 scripts in `models` and `real/models`. The second set needs transformers, timm, torchvision and peft. Without
-`--whole`, every seventh run of that set is repeated. The recordings have no CUDA context and no workspace of cuDNN, so
-the virtual card is asked for none. A run's error is that of its worst step; "exact" is equal to the byte in all steps.
+`--whole`, every seventh run of that set is repeated. The third set is in this repository, `tests/virtual/recorded`. The
+recordings have no CUDA context and no workspace of cuDNN, so the virtual card is asked for none. A run's error is that
+of its worst step; "exact" is equal to the byte in all steps. Where every allocation and free was recorded, their sizes
+are compared in their order; frees that follow each other may come in any.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import difflib
+import itertools
 import json
 import os
 import statistics
@@ -27,6 +31,8 @@ from _results import write
 CARDS = {"90": "h100-80gb", "89": "rtx4090", "80": "a100-80gb", "75": "t4"}
 CARD_BYTES = 84_929_347_584
 """Of the recordings that name no other capacity."""
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ROOT / "tests/virtual/recorded"
 SAMPLE = 7
 """One of so many runs of real packages is repeated."""
 SECONDS = 150
@@ -41,6 +47,8 @@ class Outcome(NamedTuple):
     family: str
     errors: dict[str, float] | None
     failure: str
+    equal_events: float | None = None
+    """Share, where they were recorded."""
 
 
 def main() -> None:
@@ -49,28 +57,50 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="all runs of real packages, not a sample")
     options = parser.parse_args()
     figures: dict[str, object] = {
-        "training scripts": compared(options.oracle / "traces/train_summary.json", options.oracle / "models", 1),
+        "training scripts": compared(
+            read(options.oracle / "traces/train_summary.json"), options.oracle / "models",
+            options.oracle / "traces/train"),
         "real packages": compared(
-            options.oracle / "real/summary.json", options.oracle / "real/models", 1 if options.whole else SAMPLE),
+            read(options.oracle / "real/summary.json")[::1 if options.whole else SAMPLE],
+            options.oracle / "real/models", options.oracle / "real/events"),
+        "programs of the tests": compared(own_programs(), PROGRAMS, PROGRAMS),
     }
     print(write("gpu_accuracy", figures))
 
 
-def compared(summary: Path, models: Path, stride: int) -> dict[str, object]:
-    """Repeat every `stride`-th run of a set, and say how it came out."""
-    recorded = list(json.loads(summary.read_text(encoding="utf-8")).items())[::stride]
+def read(summary: Path) -> list[tuple[str, dict[str, Any]]]:
+    return list(json.loads(summary.read_text(encoding="utf-8")).items())
+
+
+def own_programs() -> list[tuple[str, dict[str, Any]]]:
+    """In the form of the recorded summaries."""
+    sys.path.insert(0, str(ROOT))
+    from tests.virtual.recorded import programs
+
+    recorded = json.loads((PROGRAMS / "peaks.json").read_text(encoding="utf-8"))
+    capabilities = {card: capability for capability, card in CARDS.items()}
+    return [(name, {
+        "script": "by_name.py", "kw": {"name": name}, "family": programs.PROGRAMS[name].__module__.rpartition(".")[2],
+        "env": {"FAKECUDA_CC": capabilities[programs.card_of(name)]},
+        "iters": [dict(zip(COUNTERS.values(), step)) for step in steps],
+    }) for name, steps in recorded.items()]
+
+
+def compared(recorded: list[tuple[str, dict[str, Any]]], models: Path, events: Path) -> dict[str, object]:
+    """Repeat the runs, and say how they came out."""
     with ThreadPoolExecutor(PARALLEL_RUNS) as pool:
         outcomes = []
-        for outcome in pool.map(lambda item: repeated(item[0], item[1], models), recorded):
-            print(f"{outcome.name:34} {outcome.failure or outcome.errors}", flush=True)
+        for outcome in pool.map(lambda item: repeated(*item, models, events / f"{item[0]}.json"), recorded):
+            print(f"{outcome.name:34} {outcome.failure or outcome.errors} {outcome.equal_events}", flush=True)
             outcomes.append(outcome)
     return summarized(outcomes)
 
 
-def repeated(name: str, run: dict[str, Any], models: Path) -> Outcome:
+def repeated(name: str, run: dict[str, Any], models: Path, events: Path) -> Outcome:
     """One run in a process of its own, against its recording."""
     family = run.get("family") or Path(run["script"]).stem
-    command = [sys.executable, str(Path(__file__).with_name("_recorded_run.py")), json.dumps(job(run, models))]
+    asked = json.dumps({**job(run, models), "wants_events": events.exists()})
+    command = [sys.executable, str(Path(__file__).with_name("_recorded_run.py")), asked]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment)
@@ -79,7 +109,9 @@ def repeated(name: str, run: dict[str, Any], models: Path) -> Outcome:
     found = [line for line in ran.stdout.splitlines() if line.startswith(RESULT)]
     if not found:
         return Outcome(name, family, None, (ran.stderr.strip().splitlines() or ["no output"])[-1][:200])
-    return judged(name, family, json.loads(found[0].removeprefix(RESULT)), run["iters"])
+    got = json.loads(found[0].removeprefix(RESULT))
+    equal_events = equal_share(got["events"], recorded_events(events)) if got["events"] else None
+    return judged(name, family, got["steps"], run["iters"])._replace(equal_events=equal_events)
 
 
 def job(run: dict[str, Any], models: Path) -> dict[str, Any]:
@@ -106,12 +138,40 @@ def judged(name: str, family: str, got: list[dict[str, Any]], wanted: list[dict[
     return Outcome(name, family, errors, "")
 
 
+def recorded_events(path: Path) -> list[int]:
+    """Bytes of every allocation after the model was made, negative where it is freed."""
+    sizes: dict[int, int] = {}
+    found: list[int] = []
+    has_begun = False
+    for kind, *details in json.loads(path.read_text(encoding="utf-8"))["events"]:
+        has_begun = has_begun or kind == "ITER"
+        if kind == "a":
+            sizes[details[0]] = details[1]
+        if has_begun and kind in ("a", "f"):
+            found.append(sizes[details[0]] if kind == "a" else -sizes[details[0]])
+    return found
+
+
+def equal_share(mine: list[int], theirs: list[int]) -> float:
+    """Of the longer of the two."""
+    matcher = difflib.SequenceMatcher(None, ordered(mine), ordered(theirs), autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks()) / max(len(mine), len(theirs))
+
+
+def ordered(events: list[int]) -> list[int]:
+    """Frees that follow each other, by size."""
+    runs = (list(run) for _, run in itertools.groupby(events, key=lambda event: event > 0))
+    return [event for run in runs for event in (run if run[0] > 0 else sorted(run))]
+
+
 def summarized(outcomes: list[Outcome]) -> dict[str, object]:
     errors = [outcome.errors for outcome in outcomes if outcome.errors is not None]
     return {
         "runs": len(outcomes),
         "failed": {outcome.name: outcome.failure for outcome in outcomes if outcome.failure},
         **{counter: distribution([error[counter] for error in errors]) for counter in COUNTERS},
+        "equal events": event_shares([
+            outcome.equal_events for outcome in outcomes if outcome.equal_events is not None]),
         "residuals by family, worst run": by_family(outcomes),
     }
 
@@ -124,6 +184,15 @@ def distribution(errors: list[float]) -> dict[str, object]:
         "median": round(statistics.median(ordered), 6),
         "p90": round(ordered[int(0.9 * (len(ordered) - 1))], 6),
         "max": round(ordered[-1], 6),
+    }
+
+
+def event_shares(shares: list[float]) -> dict[str, object]:
+    if not shares:
+        return {"runs": 0}
+    return {
+        "runs": len(shares), "all equal": sum(share == 1 for share in shares),
+        "mean": round(statistics.mean(shares), 5), "least": round(min(shares), 5),
     }
 
 
