@@ -62,12 +62,15 @@ def training() -> Callable[[], None]:
 def step_seconds(mode: Mode) -> float:
     """Processor seconds a step, after the warm-up."""
     step = training()
-    with mode():
+    with mode() as tool:
+        each_step = getattr(tool, "reset_mod_stats", lambda: None)  # MemTracker wants it between iterations
         for _ in range(WARMUP_STEPS):
             step()
+            each_step()
         started = time.process_time()
         for _ in range(STEPS):
             step()
+            each_step()
         return (time.process_time() - started) / STEPS
 
 

@@ -47,9 +47,11 @@ class Session:
         self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._clock = time.perf_counter()
         self._recording = Recording(output)
-        self._recorder = Recorder(self._on_iteration, on_failure=self._fail, steps=steps)
-        self._attribution = Attribution(self._recorder.models)
         self._surroundings = Surroundings(self._recording.add)
+        self._recorder = Recorder(
+            self._on_iteration, on_failure=self._fail, steps=steps, on_call=self._surroundings.call
+        )
+        self._attribution = Attribution(self._recorder.models)
         self._watched: _Watched | None = None
         self._before = NO_COUNTERS
         self._step = 0
@@ -171,7 +173,8 @@ class Session:
         outcome = _outcome(error)
         message = f"{type(error).__name__}: {text_of(error)}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
         peaks = self._watched.peaks if self._watched is not None else (0, 0)
-        return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error))
+        survived = self._surroundings.survived_refusals(ended_by_one=outcome == OUT_OF_MEMORY)
+        return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error) or survived)
 
 
 class _Watched:

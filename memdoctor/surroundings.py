@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
+from memdoctor.foundation.phases import PhaseReading
+from memdoctor.sensing.allocator import NO_COUNTERS, cuda_in_use
 from memdoctor.sensing.cache_calls import CacheCalls
 from memdoctor.sensing.host_tree import read_host
 from memdoctor.sensing.loaders import Loaders
+from memdoctor.sensing.phases import Phases
+from memdoctor.virtual.gpu import current_gpu
 
-Surrounding = HostReading | LoaderReading | CacheUse | Skipped
+Surrounding = HostReading | LoaderReading | CacheUse | PhaseReading | Skipped
 
 _FIRST = 6
 """Readings close together, so that short programs show which way their workers go."""
@@ -31,6 +35,9 @@ class Surroundings:
         self._add = add
         self._loaders = Loaders()
         self._cache = CacheCalls()
+        self._phases = Phases(_allocated_and_peak)
+        self.call = self._phases.call
+        """To be told of each outermost module that is called."""
         self._open = contextlib.ExitStack()
         self._next_reading = 0.0
         self._count = 0
@@ -39,6 +46,7 @@ class Surroundings:
         """Begin to watch."""
         self._open.enter_context(self._loaders)
         self._open.enter_context(self._cache)
+        self._open.enter_context(self._phases)
 
     def close(self) -> None:
         """Everything that was replaced is put back."""
@@ -55,6 +63,7 @@ class Surroundings:
         if self._next_reading < math.inf:
             self._read(step)
         yield from self._loaders.readings
+        yield from self._phases.readings
         if self._cache.use != CacheUse():
             yield self._cache.use
         others = self._loaders.other_processes
@@ -62,9 +71,9 @@ class Surroundings:
             processes = "a process" if others == 1 else f"{others} processes"
             yield Skipped(f"{processes} that the program has started", "only their host memory was watched")
 
-    def refusals(self) -> int:
-        """How often a real card was full so far."""
-        return self._cache.refusals
+    def survived_refusals(self, *, ended_by_one: bool) -> int:
+        """How often a real card was full without ending the run, as PyTorch counts it."""
+        return max(0, self._cache.refusals - ended_by_one)
 
     def _read(self, step: int) -> None:
         began = time.perf_counter()
@@ -78,3 +87,13 @@ class Surroundings:
         self._count += 1
         wait = max(_SECONDS_BETWEEN, seconds / _SHARE_OF_TIME)
         self._next_reading = time.monotonic() + (_SECONDS_BETWEEN_FIRST if self._count < _FIRST else wait)
+
+
+def _allocated_and_peak() -> tuple[int, int]:
+    """Of the card that the program uses; zeros without one."""
+    gpu = current_gpu()
+    if gpu is not None:
+        return gpu.allocated_bytes, gpu.max_allocated_bytes
+    card = cuda_in_use()
+    counters = card.counters() if card is not None else NO_COUNTERS
+    return counters.allocated_bytes, counters.peak_allocated_bytes

@@ -55,7 +55,8 @@ def names() -> dict[str, object]:
 
 def _is_torchs(value: object) -> bool:
     """PyTorch wraps some of its functions anew (`torch.manual_seed`) when `torch._dynamo` is first imported."""
-    return str(getattr(value, "__module__", "")).partition(".")[0] == "torch"
+    is_ours = "/memdoctor/" in getattr(getattr(value, "__code__", None), "co_filename", "")
+    return str(getattr(value, "__module__", "")).partition(".")[0] == "torch" and not is_ours
 
 
 def state() -> dict[str, object]:

@@ -9,6 +9,7 @@ from memdoctor.analysis.cache import cache_findings
 from memdoctor.analysis.growth import decide
 from memdoctor.analysis.host import host_findings
 from memdoctor.analysis.oom import cause_of
+from memdoctor.analysis.phases import phase_findings
 from memdoctor.analysis.retention import findings
 from memdoctor.foundation.findings import Confidence, Finding
 from memdoctor.foundation.looks import GRAPHS, LEAKS, Growth
@@ -43,6 +44,7 @@ def diagnose(run: Run, source: Source) -> RunReport:
         crash=run.crash,
         remarks=_remarks(run, verdict),
         host=run.host,
+        phases=run.phases,
         cause=cause_of(run.crash, verdict, run.timeline.iterations) if run.crash is not None else None,
     )
 
@@ -50,4 +52,4 @@ def diagnose(run: Run, source: Source) -> RunReport:
 def _remarks(run: Run, verdict: Verdict) -> tuple[Finding, ...]:
     is_leak = verdict.growth.verdict in LEAKS
     of_the_host = host_findings(run.host, run.loaders, run.end.message, is_leak=is_leak)
-    return (*cache_findings(run.cache, run.timeline.iterations), *of_the_host)
+    return (*phase_findings(run.phases), *cache_findings(run.cache, run.timeline.iterations), *of_the_host)

@@ -20,12 +20,14 @@ from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
 from memdoctor.foundation.looks import Look
+from memdoctor.foundation.phases import PhaseReading
 from memdoctor.foundation.readings import MemoryReading, Timeline, thinned
 from memdoctor.foundation.records import dump, load, plain, rebuild
 from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
 Record = (
     MemoryReading | Look | Skipped | RunEnd | Verdict | Breakdown | Crash | HostReading | LoaderReading | CacheUse
+    | PhaseReading
 )
 
 _KINDS: dict[str, type] = {
@@ -39,6 +41,7 @@ _KINDS: dict[str, type] = {
     "host": HostReading,
     "loader": LoaderReading,
     "cache": CacheUse,
+    "phase": PhaseReading,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
@@ -202,6 +205,7 @@ def _assemble(header: RunHeader, readings: Iterable[MemoryReading], records: Seq
         host=tuple(record for record in records if isinstance(record, HostReading)),
         loaders=tuple(record for record in records if isinstance(record, LoaderReading)),
         cache=_only(CacheUse, records),
+        phases=tuple(record for record in records if isinstance(record, PhaseReading)),
     )
 
 

@@ -8,6 +8,7 @@ from memdoctor.foundation.breakdown import Breakdown, CardLedger, Crash
 from memdoctor.foundation.findings import Finding, Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
 from memdoctor.foundation.looks import Growth, Look
+from memdoctor.foundation.phases import PhaseReading
 from memdoctor.foundation.readings import DeviceReading, Timeline
 
 FINISHED = "finished"
@@ -78,6 +79,7 @@ class Run:
     """Those with worker processes."""
     cache: CacheUse | None = None
     """None if nothing happened to it."""
+    phases: tuple[PhaseReading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class RunReport:
     remarks: tuple[Finding, ...] = ()
     """Findings that are no leak of device memory: of the host's side, and of the cache of the card."""
     host: tuple[HostReading, ...] = ()
+    phases: tuple[PhaseReading, ...] = ()
 
     @property
     def ledger(self) -> CardLedger | None:

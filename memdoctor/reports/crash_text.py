@@ -36,7 +36,7 @@ def _moment(crash: Crash) -> Iterator[tuple[str, str]]:
     """The card, who else is on it, and the shapes that the program was computing with."""
     rows = [("Card: ", f"{ledger_line(crash.ledger)}.")] if crash.ledger is not None else []
     if crash.processes:
-        rows.append(("Other processes: ", "; ".join(map(_process, crash.processes))))
+        rows.append(("Other processes: ", ", ".join(map(_process, crash.processes))))
     if crash.tensors:
         shapes = (f"{each.name} {each.dtype} {list(each.shape)} in {each.function}" for each in crash.tensors)
         rows.append(("Tensors at hand: ", ", ".join(shapes)))
@@ -47,7 +47,7 @@ def _moment(crash: Crash) -> Iterator[tuple[str, str]]:
 
 def _process(process: ProcessReading) -> str:
     size = "an unknown size" if process.used_bytes is None else format_bytes(process.used_bytes)
-    return f"{process.pid} {process.name} {size}".replace("  ", " ")
+    return f"{process.pid} {process.name}".rstrip() + f" ({size})"
 
 
 def _before(timeline: Timeline) -> str:

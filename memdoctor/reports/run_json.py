@@ -32,6 +32,7 @@ def run_json(report: RunReport) -> str:
             "findings": plain(report.findings),
             "remarks": plain(report.remarks),
             "host": plain(report.host),
+            "phases": plain(report.phases),
             "skipped": plain(report.skipped),
         },
         indent=1,

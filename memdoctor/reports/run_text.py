@@ -14,6 +14,7 @@ from memdoctor.reports.breakdown_text import summary
 from memdoctor.reports.crash_text import crash_lines
 from memdoctor.reports.host_text import host_line
 from memdoctor.reports.ledger_text import ledger_line
+from memdoctor.reports.phases_text import phase_lines
 
 _WIDTH = 110
 _WORTHY_SHARE = 0.02
@@ -83,6 +84,8 @@ def _summary(report: RunReport) -> Iterator[str]:
             yield from _wrapped(line, " " * 14)
     if report.ledger is not None and report.crash is None:
         yield from _wrapped(ledger_line(report.ledger), "  card        ")
+    for number, line in enumerate(phase_lines(report.phases)):
+        yield from _wrapped(line, " " * 14 if number else "  phases      ")
     if report.host and max(reading.processes for reading in report.host) > 1:
         yield from _wrapped(host_line(report.host), "  host        ")
     for rise in _worthy(report):

@@ -45,12 +45,17 @@ class Recorder:
         *,
         on_failure: Callable[[Exception], None],
         steps: str = "auto",
+        on_call: Callable[[torch.nn.Module, Any], None] = lambda module, args: None,
     ) -> None:
-        """`on_failure` is told what broke in a hook; nothing is counted after that, and the program does not notice."""
+        """`on_failure` is told what broke in a hook; nothing is counted after that, and the program does not notice.
+
+        `on_call` is given each outermost module that is about to be called, and its positional arguments.
+        """
         self._on_iteration = on_iteration
         self._on_failure = on_failure
         self._counts_calls = steps == "auto"
         self._explicit = steps == "explicit"
+        self._on_call = on_call
         self._handles: list[Any] = []
         self._calls = _CallDepth()
         self.models = Models()
@@ -98,6 +103,9 @@ class Recorder:
         if torch.compiler.is_compiling():  # code that traces this would otherwise be compiled with the program
             return
         self._calls.depth += 1
+        if self._calls.depth == 1:
+            with self._guard():
+                self._on_call(module, args)
 
     def _after_forward(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         if torch.compiler.is_compiling():
