@@ -14,6 +14,7 @@ import torch
 
 from memdoctor.virtual.ownership import in_backward, is_sole
 from memdoctor.virtual.recorder import Operator, Recorder, Rule
+from memdoctor.virtual.sparse_parts import assembled, parts
 from memdoctor.virtual.values import plausible_number
 
 aten = torch.ops.aten
@@ -25,11 +26,23 @@ def _to_copy(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
         return _copy_to_host(recorder, func, source, kwargs)
     if source.is_meta:
         return recorder.run(func, args, kwargs)
+    if source.layout is not torch.strided and target is not None and target.type == "meta":
+        return _sparse_to_card(recorder, func, source, kwargs)
     out = func(*args, **kwargs)
     recorder.admit(out)
     if out.is_meta and recorder.known.follows(out):
         recorder.known.learn(out, source)
     return out
+
+
+def _sparse_to_card(recorder: Recorder, func: Operator, source: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+    """Part by part: a copy to meta would forget how many elements there are."""
+    *places, values = parts(source)
+    kwargs = {name: value for name, value in kwargs.items() if name != "layout"}
+    of_places = {name: value for name, value in kwargs.items() if name != "dtype"}
+    copies = [_to_copy(recorder, func, (part,), of_places) for part in places]
+    copies.append(_to_copy(recorder, func, (values,), kwargs))
+    return assembled(source, copies)
 
 
 def _copy_to_host(recorder: Recorder, func: Operator, source: torch.Tensor, kwargs: dict[str, Any]) -> Any:

@@ -57,7 +57,11 @@ class CardGroup(_ProcessGroup):  # type: ignore[misc]  # Any, because a build ma
 
     def __init__(self, store: Any, rank: int, size: int, *rest: Any, **options: Any) -> None:
         super().__init__(rank, size)
-        self.options = self.Options()
+        self._options = self.Options()
+
+    @property
+    def options(self) -> Options:
+        return self._options
 
     @property
     def group_name(self) -> str:
@@ -68,6 +72,9 @@ class CardGroup(_ProcessGroup):  # type: ignore[misc]  # Any, because a build ma
         return "nccl"
 
     def _set_sequence_number_for_group(self) -> None: ...
+
+    def _has_hooks(self) -> bool:
+        return False
 
     def barrier(self, opts: Any = None) -> Any:
         return _done()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 
 _COUNTS_REFERENCES = hasattr(torch._C, "_storage_Use_Count") and hasattr(torch.Tensor, "_use_count")
-_SOLE_STORAGE_COUNT = 2
 _SOLE_TENSOR_COUNT = 4
 """Of a tensor that only C++ held when it reached the dispatch mode."""
 
@@ -22,11 +22,18 @@ def is_sole(tensor: Any, tensor_count: int = _SOLE_TENSOR_COUNT) -> bool:
     return (
         _COUNTS_REFERENCES
         and tensor.is_meta
-        and torch._C._storage_Use_Count(tensor.untyped_storage()._cdata) == _SOLE_STORAGE_COUNT
+        and torch._C._storage_Use_Count(tensor.untyped_storage()._cdata) == _sole_storage_count()
         and tensor._use_count() <= tensor_count
         and not tensor._is_view()
         and _is_dense(tensor)
     )
+
+
+@functools.lru_cache(maxsize=None)
+def _sole_storage_count() -> int:
+    """Of a storage with one tensor; whether the Python object is counted differs between versions of PyTorch."""
+    tensor = torch.empty(1, device="meta")
+    return int(torch._C._storage_Use_Count(tensor.untyped_storage()._cdata))
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:

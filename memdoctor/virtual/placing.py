@@ -77,15 +77,6 @@ def _asked_at() -> str:
     return "" if frame is None else f", asked for at {shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def parts(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """The dense tensors that a sparse tensor consists of."""
-    if tensor.layout is torch.sparse_coo:
-        return [tensor._indices(), tensor._values()]
-    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
-    return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
-
-
 def is_foreign(ledger: Ledger, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether the operator belongs to the user's own meta device: he asked for it, or all operands are there."""
     device = kwargs.get("device")

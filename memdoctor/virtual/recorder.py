@@ -19,7 +19,8 @@ from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
-from memdoctor.virtual.traits import Traits, has_shapes, is_composite, traits_of
+from memdoctor.virtual.sparse_parts import parts
+from memdoctor.virtual.traits import Traits, is_checkable, is_composite, is_fused_step, traits_of
 from memdoctor.virtual.values import KnownContents, ReadLog
 
 Operator = Any
@@ -122,7 +123,7 @@ class Recorder(TorchDispatchMode):
         """Enter the storages of a result that are on the card and not in the ledger yet."""
         if isinstance(out, torch.Tensor):
             if out.layout is not torch.strided:
-                self.admit(placing.parts(out))
+                self.admit(parts(out))
             elif out.is_meta:
                 storage = out.untyped_storage()
                 if storage._cdata not in self.ledger.storages:
@@ -168,7 +169,7 @@ class Recorder(TorchDispatchMode):
             placing.run(func, args, kwargs)
             return
         if key not in _CHECKED:
-            if has_shapes(func):
+            if is_checkable(func) or not (func in self.operators or is_fused_step(func)):
                 placing.run(func, args, kwargs)
             _CHECKED.add(key)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+import importlib
 import itertools
 from types import TracebackType
 from typing import Any
@@ -80,6 +82,17 @@ class VirtualStream(torch.Stream):
 
     def is_capturing(self) -> bool:
         return False
+
+
+def _register(name: str, kind: type) -> None:
+    """In torch 2.4 and 2.5, `torch._dynamo` asks for these abstract bases when it is imported."""
+    base = getattr(importlib.import_module("torch._streambase"), name, None)
+    if isinstance(base, abc.ABCMeta):
+        base.register(kind)
+
+
+_register("_EventBase", VirtualEvent)
+_register("_StreamBase", VirtualStream)
 
 
 class StreamSwitch:

@@ -54,7 +54,13 @@ def is_composite(func: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=None)
-def has_shapes(func: Any) -> bool:
-    """Whether PyTorch can say of an in-place operator what it refuses; of some fused optimizers it cannot."""
-    is_fused = func.name().startswith("aten::_fused_")
-    return not is_fused or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta")
+def is_checkable(func: Any) -> bool:
+    """Whether PyTorch can say what an operator refuses; of CUDA's own, and of some fused optimizers, it cannot."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    keys = ("Meta", "CompositeExplicitAutograd", "CompositeImplicitAutograd")
+    return any(has_kernel(func.name(), key) for key in keys)
+
+
+def is_fused_step(func: Any) -> bool:
+    """A fused optimizer works in place and allocates nothing."""
+    return bool(func.name().startswith("aten::_fused_"))

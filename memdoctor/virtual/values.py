@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import torch
 
 from memdoctor.virtual.ledger import Ledger, StorageRecord
+from memdoctor.virtual.sparse_parts import assembled, parts
 
 KNOWN_ELEMENTS = 65_536
 _PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -116,6 +117,8 @@ class KnownContents:
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The host twin of a tensor of the card, sharing memory with the twins of its views; None where unknown."""
+        if tensor.layout is not torch.strided:
+            return self._sparse_twin(tensor)
         record = self._record(tensor)
         if record is None or record.known is None:
             return None
@@ -123,6 +126,11 @@ class KnownContents:
         twin.set_(record.known, tensor.storage_offset(), tensor.size(), tensor.stride())
         twin = twin.conj() if tensor.is_conj() else twin
         return torch._neg_view(twin) if tensor.is_neg() else twin
+
+    def _sparse_twin(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        twins = [self.of(part) for part in parts(tensor)]
+        known = [twin for twin in twins if twin is not None]
+        return assembled(tensor, known) if len(known) == len(twins) else None
 
     def has(self, tensor: torch.Tensor) -> bool:
         record = self._record(tensor)
@@ -168,4 +176,7 @@ class KnownContents:
         return value
 
     def _record(self, tensor: torch.Tensor) -> StorageRecord | None:
+        """None for a sparse tensor, which has no storage of its own."""
+        if tensor.layout is not torch.strided:
+            return None
         return self._ledger.storages.get(tensor.untyped_storage()._cdata)

@@ -11,6 +11,8 @@ from memdoctor.virtual.cards import find_card
 from memdoctor.virtual.gpu import virtual_gpu
 
 HALF, BFLOAT, FLOAT = torch.float16, torch.bfloat16, torch.float32
+TAKES_CUDNN = getattr(torch.backends.cuda, "cudnn_sdp_enabled", lambda: False)()
+WITHOUT_CUDNN = "this PyTorch does not take cuDNN's attention by itself"
 CASES = ("plain", "dropout", "mask", "size 80", "size 256", "size 20", "grouped")
 CHOICES = [
     ("t4", FLOAT, ("efficient",) * 6 + ("math",)),
@@ -35,6 +37,8 @@ CHOICES = [
     ],
 )
 def test_the_backend_is_the_one_that_cuda_takes(card: str, dtype: torch.dtype, case: str, expected: str) -> None:
+    if expected == "cudnn" and not TAKES_CUDNN:
+        pytest.skip(WITHOUT_CUDNN)
     size = int(case.split()[1]) if case.startswith("size") else 64
     query = torch.empty(2, 8, 128, size, dtype=dtype, device="meta")
     key = query[:, :2] if case == "grouped" else query
@@ -99,6 +103,7 @@ def test_the_memory_efficient_kernel_pads_its_mask(keys: int, row_bytes: int) ->
         assert sorted(kept) == sorted([out.nbytes, 4 * 2 * 4 * 64, *padded])
 
 
+@pytest.mark.skipif(not TAKES_CUDNN, reason=WITHOUT_CUDNN)
 def test_inference_mode_takes_the_same_kernel() -> None:
     """Operators arrive whole there, and must not fall apart into plain attention."""
     with virtual_gpu("h100-80gb") as gpu, torch.inference_mode():

@@ -119,8 +119,9 @@ def test_training_survives_out_of_memory_with_a_smaller_batch() -> None:
 def _state() -> list[object]:
     thread = vars(threading.Thread)["_bootstrap_inner"]
     hooks = torch.autograd.graph.saved_tensors_hooks.__init__
-    spaces = (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.accelerator, torch.backends.cudnn, torch.storage,
-              torch.autograd, torch.autograd.graph, torch.serialization, torch.distributions.Distribution)
+    spaces = (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.backends.cudnn, torch.storage,
+              torch.autograd, torch.autograd.graph, torch.serialization, torch.distributions.Distribution,
+              *filter(None, [getattr(torch, "accelerator", None)]))
     return [
         thread, hooks, torch.Generator, *(dict(vars(space)) for space in spaces),
         torch.__future__.get_swap_module_params_on_conversion(),

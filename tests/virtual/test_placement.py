@@ -112,7 +112,7 @@ def test_a_file_remembers_the_card_and_load_follows_map_location(gpu: VirtualGPU
     file = io.BytesIO()
     torch.save({"model": nn.Linear(4, 4).cuda().state_dict(), "step": torch.tensor([7], device="cuda")}, file)
     file.seek(0)
-    loaded = torch.load(file, map_location=where)
+    loaded = torch.load(file, map_location=where, weights_only=True)
     assert loaded["model"]["weight"].device.type == device
     assert loaded["step"].item() == 7
 

@@ -138,7 +138,7 @@ def _saved_and_loaded(tensor: torch.Tensor) -> torch.Tensor:
     file = io.BytesIO()
     torch.save(tensor, file)
     file.seek(0)
-    return torch.load(file)
+    return torch.load(file, weights_only=True)
 
 
 @pytest.mark.parametrize(("read", "expected"), READS.values(), ids=READS.keys())

@@ -125,9 +125,9 @@ def test_a_map_location_may_move_storages_itself(gpu: VirtualGPU) -> None:
     file = io.BytesIO()
     torch.save({"weight": torch.ones(3)}, file)
     file.seek(0)
-    assert torch.load(file, map_location=lambda storage, location: storage.cuda(0))["weight"].is_cuda
+    assert torch.load(file, map_location=lambda storage, location: storage.cuda(0), weights_only=True)["weight"].is_cuda
     file.seek(0)
-    assert not torch.load(file, map_location=lambda storage, location: storage)["weight"].is_cuda
+    assert not torch.load(file, map_location=lambda storage, location: storage, weights_only=True)["weight"].is_cuda
 
 
 @pytest.mark.skipif(not hasattr(torch, "accelerator"), reason="this PyTorch has no torch.accelerator")

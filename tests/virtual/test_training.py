@@ -51,6 +51,7 @@ def test_gradients_of_gradients(gpu: VirtualGPU) -> None:
     assert x.grad.is_cuda
 
 
+@pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast:FutureWarning")  # torch 2.4's own
 @pytest.mark.parametrize("reentrant", [True, False], ids=["reentrant", "with hooks"])
 def test_checkpointing_saves_memory(gpu: VirtualGPU, reentrant: bool) -> None:
     model = nn.Sequential(*[nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Dropout()) for _ in range(8)]).cuda()
