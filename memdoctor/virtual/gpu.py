@@ -39,6 +39,7 @@ from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.legacy import patch_legacy
 from memdoctor.virtual.placement import PLACEMENT, patch_placement
+from memdoctor.virtual.precision import precision
 from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
@@ -149,6 +150,11 @@ class VirtualGPU:
     def value_reads(self) -> tuple[Read, ...]:
         """The reads that were answered by policy, each first use at each line of the program."""
         return self._reads.reads
+
+    @property
+    def precision(self) -> str:
+        """How far the peak may be from a real card's, for what has run until now."""
+        return precision(self._ledger.kinds)
 
     def remark(self) -> Skipped:
         """What a report about this card must say: who computed values, and which reads were answered without."""

@@ -92,6 +92,8 @@ class Ledger:
         self.birth_count = 0
         self.stream = 0
         self.history: History | None = None
+        self.kinds: set[str] = set()
+        """Of `precision.py`: what has run that is not known to the byte."""
         """Kept from `_record_memory_history()` on."""
         self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._thread = _ThreadState()

@@ -14,6 +14,7 @@ import torch
 from memdoctor.virtual.kernels.convolution import backward_workspace_bytes, unfolded_columns_bytes
 from memdoctor.virtual.operators.matmul import hold_workspace
 from memdoctor.virtual.operators.reductions import play_scratch
+from memdoctor.virtual.precision import CONVOLUTIONS
 from memdoctor.virtual.recorder import Recorder, Rule
 
 aten = torch.ops.aten
@@ -23,6 +24,7 @@ _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 def _convolution(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`."""
     tensor, weight = args[:2]
+    recorder.ledger.kinds.add(CONVOLUTIONS)
     layout = _memory_format(tensor, weight)
     shape = recorder.run_unrecorded(func, args, kwargs).shape
     out = _new(recorder, shape, tensor.dtype, layout)

@@ -8,6 +8,7 @@ import torch
 
 from memdoctor.virtual.kernels.recurrent import reserve_bytes, workspace_bytes
 from memdoctor.virtual.operators.reductions import play_scratch
+from memdoctor.virtual.precision import RECURRENT
 from memdoctor.virtual.recorder import Recorder, Rule
 
 aten = torch.ops.aten
@@ -50,6 +51,7 @@ class _Layer(NamedTuple):
 
 def _forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, weight, weight_stride0, weight_buf, hx, cx, layer...)`: output, hy, cy, workspace, reserve."""
+    recorder.ledger.kinds.add(RECURRENT)
     data, weights, _, buffer, state, cell = args[:6]
     layer = _Layer(*args[6:15])
     if buffer is None:
