@@ -1,7 +1,7 @@
 """Applies the edits that findings advise to one file, and proves them before anything is written.
 
 All that was not edited stays byte for byte: encoding, byte order mark, line ends. A fix counts only if the new text
-parses, the finding is gone, and nothing new is found; otherwise it is not made.
+parses, the finding is gone, and nothing new is found that would be shown; otherwise it is not made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from memdoctor.foundation.findings import Applicability, Confidence, Edit, Finding, Report
@@ -40,12 +40,15 @@ def fix_of(
     path: str, before: bytes, rules: Sequence[Rule], least: Confidence, allowed: Collection[Applicability],
 ) -> Fix | None:
     """What would be written to the file that holds `before`; None if there is nothing to fix. Raises `Unreadable`."""
+    def scanned(data: bytes) -> Report:
+        return _sure(scan_bytes(path, data, rules), least)
+
     after = before
     fixed = 0
     for _ in range(_MOST_PASSES):
-        report = scan_bytes(path, after, rules)
-        wanted = [finding for finding in report.findings if _is_fixable(finding, least, allowed)]
-        step = next(_steps(path, after, rules, report, wanted), None)
+        report = scanned(after)
+        wanted = [finding for finding in report.findings if _is_fixable(finding, allowed)]
+        step = next(_steps(path, after, report, wanted, scanned), None)
         if step is None:
             break
         after, number = step
@@ -83,20 +86,23 @@ def diff_of(fix: Fix) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-def _is_fixable(finding: Finding, least: Confidence, allowed: Collection[Applicability]) -> bool:
-    advice = finding.advice
-    return advice is not None and bool(advice.edits) and advice.applicability in allowed and (
-        finding.confidence.rank <= least.rank
-    )
+def _sure(report: Report, least: Confidence) -> Report:
+    """What is hidden from the user is neither fixed nor in the way of a fix, which may leave a lesser finding."""
+    return Report(tuple(finding for finding in report.findings if finding.confidence.rank <= least.rank),
+                  skipped=report.skipped)
+
+
+def _is_fixable(finding: Finding, allowed: Collection[Applicability]) -> bool:
+    return finding.advice is not None and bool(finding.advice.edits) and finding.advice.applicability in allowed
 
 
 def _steps(
-    path: str, data: bytes, rules: Sequence[Rule], before: Report, wanted: Sequence[Finding],
+    path: str, data: bytes, before: Report, wanted: Sequence[Finding], scanned: Callable[[bytes], Report],
 ) -> Iterator[tuple[bytes, int]]:
     """New contents that hold what they promise, with the number of findings fixed: all together, else one by one."""
     for group in [_compatible(wanted), *([finding] for finding in wanted)]:
         after = _edited(path, data, group) if group else data
-        if after != data and _holds(scan_bytes(path, after, rules), before, group):
+        if after != data and _holds(scanned(after), before, group):
             yield after, len(group)
 
 
