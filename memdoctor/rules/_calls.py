@@ -60,6 +60,10 @@ def _added(here: Expressions, node: ast.Call, function: ast.Attribute) -> Value 
     """`container.append(x)`, also `d[k].append(x)` and `d.setdefault(k, []).append(x)`."""
     if place_of(function.value) is None or not node.args or here.source.imports.resolve(function):
         return None
+    if function.attr == "add" and here.is_stranger(function.value):
+        return None
+    if here.source.callee(node, here.scope) is not None:
+        return None
     item = node.args[-1]
     here.keep(node, function.value, here.evaluate(item), [item], is_sum=False)
     return cut()

@@ -160,13 +160,18 @@ class Expressions:
         """`losses[i] = loss`: the loop fills a container that was made before; of a stranger nothing is known."""
         path = path_of(target.value)
         base = self.stored(path) if path is not None else self.opaque()
-        strangers = {value for value in history(base) if value.name == ARRAY or value.kind in _UNKNOWN}
-        if path is None or strangers:
+        if path is None or self.is_stranger(target.value):
             self.bind(target, item)
             return
         value = Value(Kind.KEEP, [base, item], self.loops)
         self.flow.keeps.append(Keep(node, path, target.value, [node.value], item, value, self.loops[-1:], False))
         self._put(path, value)
+
+    def is_stranger(self, holder: ast.AST) -> bool:
+        """Whether it is a container is not known: an object of another file, or an array."""
+        path = path_of(holder)
+        made_of = history(self.stored(path)) if path is not None else set()
+        return not made_of or any(value.name == ARRAY or value.kind in _UNKNOWN for value in made_of)
 
     def _is_in_array(self, path: str) -> bool:
         root = root_of(path)

@@ -66,6 +66,16 @@ class Scope:
         names = [arg.arg for arg in [*spec.posonlyargs, *spec.args, *spec.kwonlyargs]]
         return names[1:] if self.owner is not None and names[:1] in (["self"], ["cls"]) else names
 
+    def default_of(self, parameter: str) -> ast.expr | None:
+        """What a parameter is if a call leaves it out."""
+        if isinstance(self.node, ast.Module):
+            return None
+        spec = self.node.args
+        positional = [*spec.posonlyargs, *spec.args]
+        defaults = dict(zip([arg.arg for arg in reversed(positional)], reversed(spec.defaults)))
+        defaults.update({arg.arg: value for arg, value in zip(spec.kwonlyargs, spec.kw_defaults) if value is not None})
+        return defaults.get(parameter)
+
     def lookup(self, name: str) -> Scope | None:
         """The function of that name that is visible here."""
         scope: Scope | None = self

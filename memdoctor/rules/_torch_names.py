@@ -112,7 +112,7 @@ NUMBER_WORDS = frozenset(
 TENSOR_WORDS = LOSS_WORDS | frozenset(
     """out output outputs logit logits pred preds prediction predictions feat feats feature features score scores emb
     embs embedding embeddings embed hidden h z prob probs q v value values mu logvar logprob logprobs attn
-    attention y_hat
+    attention y_hat code codes latent latents encoded decoded
     """.split()
 )
 

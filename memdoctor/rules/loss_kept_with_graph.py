@@ -66,7 +66,7 @@ def _freed_by_calls(source: Source, flow: Flow, keep: Keep) -> Iterator[bool]:
     if carries_loss(flow, keep):
         yield from freed_by_calls(source, flow, keep)
     for caller, given in graphs_given(source, flow, keep):
-        if keep.is_sum or role_of(caller, [given]) is Role.LOSS:
+        if keep.is_sum or Role.LOSS in (role_of(caller, [given]), role_of(flow, [keep.item])):
             yield is_freed(caller, given)
 
 
