@@ -2,12 +2,14 @@
 
     python benchmarks/virtual_speed.py
 
-The models are written out here, in the shapes of GPT-2 (124 million parameters) and ResNet-50. A step's figure is the
-median after one warm-up step; the machine may be busy, so processor seconds stand beside those of the clock.
+The models are written out here and in `_adapted_llama.py`, in the shapes of GPT-2 (124 million parameters), ResNet-50
+and Llama. A step's figure is the median after one warm-up step; the machine may be busy, so processor seconds stand
+beside those of the clock. Host memory is the most that this process ever held, its imports and all rows included.
 """
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from _adapted_llama import LLAMA_1B, LLAMA_7B, adapted_step
 from _results import write
 from torch import nn
 from torch.nn import functional
@@ -168,6 +171,9 @@ def main() -> None:
     figures: dict[str, object] = {
         "GPT-2 124M, 8 x 1024, bfloat16 autocast, AdamW": timed(decoder_step),
         "ResNet-50, batch 64, float32, SGD": timed(residual_step),
+        "Llama 1B, LoRA, 1 x 512, bfloat16, AdamW": timed(lambda: adapted_step(LLAMA_1B)),
+        "Llama 7B, LoRA, 1 x 512, bfloat16, AdamW": timed(lambda: adapted_step(LLAMA_7B)),
+        "host memory of this process": {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
         "start-up after import torch": start_up(),
     }
     for name, figure in figures.items():
