@@ -17,6 +17,8 @@ from memdoctor.virtual.allocator_requests import replay
 FIRST_RUNG = 2
 """The first size is two multiples, because a batch of one sample may broadcast where others do not."""
 
+ENDLESS_BYTES = 2**60
+
 _MOST_UNLIKE = 6
 """A program that asks for something else each time would have no end of recordings."""
 
@@ -52,8 +54,8 @@ class Forecast:
         if len(self._recordings) == 1:
             return self._unless_known(max(self._full_of_samples(largest), 2 * largest))
         if self.goal is None or self._is_unlike_all(largest):
-            return self._something_like(largest)
-        if self.goal == self._search.largest:
+            return self._where_peaks_promise()
+        if self.goal == self._search.largest and all(self._goals_that_fit):
             return None
         return self._search.ask(self._middle_of_bracket() or self.goal)
 
@@ -103,11 +105,25 @@ class Forecast:
         return not any(
             same_order(recording.requests, requests) for other, recording in self._recordings.items() if other != size)
 
-    def _something_like(self, size: int) -> int | None:
+    def _where_peaks_promise(self) -> int | None:
+        """Where the card is full by the line through the peaks of two sizes; those of unlike recordings say little more.
+
+        The two are those next to the answer on either side of it, or the two largest.
+        """
         if len(self._recordings) >= _MOST_UNLIKE:
             return None
-        half, near = (max(part // self._multiple_of, 1) * self._multiple_of for part in (size // 2, size * 15 // 16))
-        return self._unless_known(half) or self._unless_known(near) or self._unless_known(2 * size)
+        failing = self._failing()
+        larger = max(self._recordings) if failing is None else failing
+        smaller = max(size for size in self._recordings if size < larger)
+        peak_bytes = self._peak_bytes(smaller)
+        rise_bytes = max(self._peak_bytes(larger) - peak_bytes, 1)
+        promised = smaller + (self._room_bytes - peak_bytes) * (larger - smaller) // rise_bytes
+        below = (self._last + 1 if failing is None else failing // self._multiple_of) - 1
+        rung = max(self._search.largest // self._multiple_of + 1, min(promised // self._multiple_of, below))
+        return self._unless_known(rung * self._multiple_of)
+
+    def _peak_bytes(self, size: int) -> int:
+        return replay(self._recordings[size].requests, ENDLESS_BYTES).max_allocated_bytes
 
     def _unless_known(self, size: int) -> int | None:
         size = min(size, self._last * self._multiple_of)

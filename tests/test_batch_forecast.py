@@ -2,60 +2,89 @@
 
 from __future__ import annotations
 
-from memdoctor.batch_forecast import Forecast
+from collections.abc import Callable
+
+import pytest
+
+from memdoctor.batch_forecast import Forecast, Recording, fits
 
 MIB = 2**20
 
 
-def holding(mib_a_sample: int, size: int) -> list[int]:
-    """10 MiB of weights, and one tensor that grows."""
-    return [10 * MIB, mib_a_sample * size * MIB, -2]
+def line(base_mib: int, mib_a_sample: int) -> Callable[[int], list[int]]:
+    """Weights, and one tensor that grows."""
+    return lambda size: [base_mib * MIB, mib_a_sample * size * MIB, -2]
 
 
-def test_two_recordings_give_the_size_at_which_the_card_is_full() -> None:
-    """Pages are 2 MiB: 10 + 3 * 30 MiB are 100 MiB."""
-    forecast = Forecast(100 * MIB, multiple_of=1, max_size=4096)
-    assert (forecast.goal, forecast.first) == (None, None)
-    forecast.learn(2, holding(3, 2))
-    assert (forecast.goal, forecast.first) == (4, None), "one recording promises nothing; the next is at twice its size"
-    forecast.learn(4, holding(3, 4))
-    assert (forecast.goal, forecast.first) == (30, 30)
+def stairs(size: int) -> list[int]:
+    """A scratch that is padded to 64 samples of 1 MiB, beside 1 MiB a sample."""
+    return [size * MIB, -(-size // 64) * 64 * MIB]
 
 
-def test_fragmentation_is_in_it() -> None:
-    """A tensor of 10 MiB a sample, half of it and it again: the half lies in its old segment and nothing else does."""
-    forecast = Forecast(1000 * MIB, multiple_of=1, max_size=4096)
-    for size in (2, 4):
-        forecast.learn(size, [10 * size * MIB, -1, 5 * size * MIB, 10 * size * MIB])
-    assert forecast.goal == 50, "allocated bytes alone promise 66"
+def fragments(size: int) -> list[int]:
+    """10 MiB a sample, half of it and it again: the half lies in the old segment, and nothing else fits there."""
+    return [10 * size * MIB, -1, 5 * size * MIB, 10 * size * MIB]
 
 
-def test_multiples_and_the_maximum_are_kept() -> None:
-    for multiple_of, max_size, goal in ((8, 4096, 24), (1, 20, 20), (8, 20, 16)):
-        forecast = Forecast(100 * MIB, multiple_of=multiple_of, max_size=max_size)
-        for size in (multiple_of, 2 * multiple_of):
-            forecast.learn(size, holding(3, size))
-        assert forecast.goal == goal
+def another_way_above_64(size: int) -> list[int]:
+    """A library that takes a scratch only for many samples."""
+    return [MIB, size * MIB, *([size * MIB] if size > 64 else [])]
 
 
-def test_recordings_that_differ_promise_nothing_until_two_are_alike() -> None:
-    forecast = Forecast(1000 * MIB, multiple_of=1, max_size=4096)
-    forecast.learn(2, holding(1, 2))
-    forecast.learn(4, [MIB, *holding(1, 4)])
-    assert forecast.goal is None
-    forecast.learn(8, [MIB, *holding(2, 8)])
-    assert forecast.goal == forecast.first is not None
+def recorded(requests: Callable[[int], list[int]], room_mib: int, multiple_of: int = 1, max_size: int = 4096) -> Forecast:
+    """Record what is asked for until nothing is."""
+    forecast = Forecast(room_mib * MIB, multiple_of=multiple_of, max_size=max_size)
+    asked: list[int] = []
+    while (size := forecast.ask()) is not None:
+        assert size not in asked and size % multiple_of == 0 and 0 < size <= max_size
+        asked.append(size)
+        forecast.learn(size, Recording(requests(size), 0))
+    assert len(asked) <= 20
+    return forecast
 
 
-def test_a_better_recording_replaces_the_forecast_and_not_the_first() -> None:
-    forecast = Forecast(100 * MIB, multiple_of=1, max_size=4096)
-    for size, mib in ((2, 1), (4, 1), (40, 2)):
-        forecast.learn(size, holding(mib, size))
-    assert forecast.first == 90
-    assert forecast.goal is not None and 40 < forecast.goal < 50
+@pytest.mark.parametrize(
+    ("requests", "room_mib", "goal"),
+    [
+        pytest.param(line(10, 3), 100, 30, id="a line"),
+        pytest.param(line(70, 3), 100, 10, id="a model that nearly fills the card"),
+        pytest.param(lambda size: [2 * size * MIB], 64, 32, id="nothing fixed"),
+        pytest.param(line(99, 3), 100, 0, id="nothing fits"),
+        pytest.param(lambda size: [MIB], 100, 4096, id="everything fits"),
+        pytest.param(fragments, 1000, 50, id="fragmentation: allocated bytes alone promise 66"),
+        pytest.param(stairs, 1000, 488, id="stairs: 488 and 512 of scratch"),
+        pytest.param(another_way_above_64, 302, 150, id="many samples go another way than few"),
+        pytest.param(lambda size: [size * size * MIB], 1000, 31, id="all pairs of a batch"),
+    ],
+)
+def test_the_goal_is_what_the_card_holds(requests: Callable[[int], list[int]], room_mib: int, goal: int) -> None:
+    assert recorded(requests, room_mib).goal == goal
 
 
-def test_a_size_that_could_not_be_recorded_teaches_nothing() -> None:
-    forecast = Forecast(100 * MIB, multiple_of=1, max_size=4096)
-    forecast.learn(2, None)
-    assert forecast.goal is None
+@pytest.mark.parametrize(("multiple_of", "max_size", "goal"), [(8, 4096, 24), (1, 20, 20), (8, 20, 16)])
+def test_multiples_and_the_maximum_are_kept(multiple_of: int, max_size: int, goal: int) -> None:
+    assert recorded(line(10, 3), 100, multiple_of, max_size).goal == goal
+
+
+def test_a_line_takes_two_recordings_and_one_to_prove_it() -> None:
+    """2; 12 where 32 MiB would be all samples' on 200 MiB; and the answer."""
+    asked: list[int] = []
+
+    def requests(size: int) -> list[int]:
+        asked.append(size)
+        return line(10, 3)(size)
+
+    assert recorded(requests, 100).goal == 30
+    assert asked == [2, 12, 30]
+
+
+def test_recordings_of_which_no_two_are_alike_promise_nothing() -> None:
+    assert recorded(lambda size: [MIB] * size, 1000).goal is None
+
+
+def test_retries_count_after_the_warm_up_only() -> None:
+    """30 MiB are cached and free when 40 of 64 are asked for: PyTorch gives them back to the driver first."""
+    requests = [30 * MIB, -1, 40 * MIB]
+    assert fits(requests, 3, 64 * MIB)
+    assert not fits(requests, 2, 64 * MIB)
+    assert not fits([65 * MIB], 1, 64 * MIB)
