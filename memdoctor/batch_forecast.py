@@ -17,7 +17,11 @@ from memdoctor.virtual.allocator_requests import replay
 FIRST_RUNG = 2
 """The first size is two multiples, because a batch of one sample may broadcast where others do not."""
 
-ENDLESS_BYTES = 2**60
+_ENDLESS_BYTES = 2**60
+
+_LEAP = 16
+"""Peaks are not believed further than this many times the largest size so far: an optimizer's own may hide the batch's,
+and the host has to make the batch that is recorded."""
 
 _MOST_UNLIKE = 6
 """A program that asks for something else each time would have no end of recordings."""
@@ -106,7 +110,7 @@ class Forecast:
             same_order(recording.requests, requests) for other, recording in self._recordings.items() if other != size)
 
     def _where_peaks_promise(self) -> int | None:
-        """Where the card is full by the line through the peaks of two sizes; those of unlike recordings say little more.
+        """Where the card is full by the line through the peaks of two sizes, which need not be alike.
 
         The two are those next to the answer on either side of it, or the two largest.
         """
@@ -118,12 +122,12 @@ class Forecast:
         peak_bytes = self._peak_bytes(smaller)
         rise_bytes = max(self._peak_bytes(larger) - peak_bytes, 1)
         promised = smaller + (self._room_bytes - peak_bytes) * (larger - smaller) // rise_bytes
-        below = (self._last + 1 if failing is None else failing // self._multiple_of) - 1
-        rung = max(self._search.largest // self._multiple_of + 1, min(promised // self._multiple_of, below))
+        most = min(self._last * self._multiple_of, _LEAP * larger) if failing is None else failing - self._multiple_of
+        rung = max(self._search.largest // self._multiple_of + 1, min(promised, most) // self._multiple_of)
         return self._unless_known(rung * self._multiple_of)
 
     def _peak_bytes(self, size: int) -> int:
-        return replay(self._recordings[size].requests, ENDLESS_BYTES).max_allocated_bytes
+        return replay(self._recordings[size].requests, _ENDLESS_BYTES).max_allocated_bytes
 
     def _unless_known(self, size: int) -> int | None:
         size = min(size, self._last * self._multiple_of)

@@ -78,8 +78,8 @@ def test_a_line_takes_two_recordings_and_one_to_prove_it() -> None:
     assert asked == [2, 12, 30]
 
 
-def test_recordings_of_which_no_two_are_alike_promise_nothing() -> None:
-    assert recorded(lambda size: [MIB] * size, 1000).goal is None
+def test_recordings_of_which_no_two_are_alike_are_compared_by_their_peaks() -> None:
+    assert recorded(lambda size: [2 * MIB] * size, 1000).goal == 500
 
 
 def test_retries_count_after_the_warm_up_only() -> None:
