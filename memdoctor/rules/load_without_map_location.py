@@ -46,7 +46,9 @@ def check(source: Source) -> Iterator[Finding]:
     if source.is_test or _TPU_PACKAGE in source.imports.packages:
         return
     for call, scope in source.calls.get("load", []):
-        if source.imports.resolve(call.func) == "torch.load" and not _says_where(call) and not _is_data(source, call):
+        if source.imports.resolve(call.func) != "torch.load" or _says_where(call):
+            continue
+        if not _is_data(source, call) and not _is_published(source, call, scope):
             uses = _Uses(source, scope, call)
             if uses.as_state or uses.as_module:
                 yield _finding(source, call, uses)
@@ -67,6 +69,14 @@ def _is_data(source: Source, call: ast.Call) -> bool:
     if _IN_MEMORY in names or any(path_of(argument) in in_memory for argument in call.args):
         return True
     return any(words(name) & other for name in names)
+
+
+def _is_published(source: Source, call: ast.Call, scope: Scope) -> bool:
+    """In the constructor of a model, under its switch `pretrained`: weights that were saved on the host."""
+    tests = [node.test for node in source.around(call, scope) if isinstance(node, (ast.If, ast.IfExp))]
+    is_switch = any(name == "pretrained" for test in tests for name in identifiers(test))
+    is_own = scope.owner is not None and scope.owner.is_module
+    return is_switch and ("pretrained" in scope.parameters or is_own)
 
 
 def _held_as(source: Source, made: ast.Call) -> Iterator[ast.AST]:

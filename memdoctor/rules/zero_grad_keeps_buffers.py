@@ -35,15 +35,16 @@ _MESSAGE = "The gradients are filled with zeros and kept: a copy of the paramete
 
 def check(source: Source) -> Iterator[Finding]:
     """Report `zero_grad(set_to_none=False)`, and loops over all parameters that zero each gradient."""
-    if source.is_test or _adds_by_hand(source):
+    if source.is_test:
         return
     for call, _ in source.calls.get("zero_grad", []):
-        if says(call, "set_to_none", False, 0):
+        if says(call, "set_to_none", False, 0) and not _adds_by_hand(source):
             edits = without_keyword(source, call, "set_to_none")
             yield _finding(source, call, "Leave the argument out.", edits)
     for call, scope in source.calls.get("zero_", []):
         if _gradient(call) is not None and scope.name != "zero_grad" and _is_for_all_parameters(source, call, scope):
-            yield _finding(source, call, "Call `zero_grad()`, or set each `.grad` to None.", _emptied(source, call))
+            if not _adds_by_hand(source):
+                yield _finding(source, call, "Call `zero_grad()`, or set each `.grad` to None.", _emptied(source, call))
 
 
 def _finding(source: Source, call: ast.Call, text: str, edits: tuple[Edit, ...]) -> Finding:
