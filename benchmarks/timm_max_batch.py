@@ -52,7 +52,7 @@ def main() -> None:
         "sample": f"every {options.every}th row: {len(measured)}",
         "not_in_this_timm": [row["model"] for row in measured if row not in known],
         "timm": version("timm"),
-        **{f"workspace_{workspace}": summary(models, workspace) for workspace in workspaces()},
+        **{assumed: summary(models, assumed) for assumed in (f"workspace_{workspace}" for workspace in workspaces())},
         "models": models,
     }))
 
@@ -69,16 +69,20 @@ def compare(row: Mapping[str, str], channels_last: bool) -> dict[str, Any]:
     for workspace in workspaces():
         def fits(batch_size: int, workspace: str = workspace) -> bool:
             return _fits(row["model"], batch_size, int(row["train_img_size"]), channels_last, workspace)
-        found[workspace] = _highest(fits, RUNGS.index(measured))
+        found[f"workspace_{workspace}"] = _highest(fits, RUNGS.index(measured))
     print(found, flush=True)
     return found
 
 
-def summary(models: Sequence[dict[str, Any]], workspace: str) -> dict[str, object]:
-    apart = [RUNGS.index(model[workspace]) - RUNGS.index(model["measured"]) for model in models if model[workspace]]
+def summary(models: Sequence[dict[str, Any]], assumed: str) -> dict[str, object]:
+    """How far the virtual rung is above the measured one; at the top rung it could not be."""
+    apart = [RUNGS.index(model[assumed]) - RUNGS.index(model["measured"]) for model in models if model[assumed]]
+    lower = [model for model in models if model["measured"] < RUNGS[-1]]
+    same_of_lower = sum(model[assumed] == model["measured"] for model in lower)
     return {
         "models": len(models),
         "same_rung_percent": round(100 * sum(distance == 0 for distance in apart) / len(models), 1),
+        "same_rung_percent_below_the_top": round(100 * same_of_lower / len(lower), 1),
         "within_one_rung_percent": round(100 * sum(abs(distance) <= 1 for distance in apart) / len(models), 1),
         "mean_rungs_too_high": round(statistics.mean(apart), 2),
     }
