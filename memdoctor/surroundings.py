@@ -62,6 +62,7 @@ class Surroundings:
         """What is known only then."""
         if self._next_reading < math.inf:
             self._read(step)
+        self._cache.iteration_ended()
         yield from self._loaders.readings
         yield from self._phases.readings
         if self._cache.use != CacheUse():

@@ -204,3 +204,56 @@ def test_a_module_that_fails_shows_its_own_lines_only(tmp_path: Path, monkeypatc
     assert error is not None and [frame.name for frame in traceback.extract_tb(error.__traceback__)] == [
         "<module>", "fail",
     ]
+
+
+BUSY = """
+    import threading, torch
+
+    def train(name, lines):
+        generator = torch.Generator().manual_seed(name)
+        with torch.random.fork_rng():
+            model = torch.nn.utils.skip_init(torch.nn.Linear, 8, 8)
+        with torch.no_grad():
+            model.weight.copy_(torch.randn(8, 8, generator=generator)), model.bias.zero_()
+        optimizer = torch.optim.Adam(model.parameters())
+        for _ in range(12):
+            optimizer.zero_grad()
+            loss = model(torch.randn(4, 8, generator=generator)).square().mean()
+            loss.backward()
+            optimizer.step()
+            lines.append(loss.item().hex())
+
+    class Noise(torch.utils.data.Dataset):
+        def __len__(self):
+            return 64
+
+        def __getitem__(self, index):
+            return torch.randn(8) + index
+
+    torch.manual_seed(0)
+    lines = {name: [] for name in range(3)}
+    threads = [threading.Thread(target=train, args=(name, lines[name])) for name in lines]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    print(lines)
+
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 8))
+    optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu")
+    for batch in torch.utils.data.DataLoader(Noise(), batch_size=4, num_workers=2, shuffle=True):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(batch).float().square().mean()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        print(loss.item().hex(), scaler.get_scale())
+    print(torch.rand(1).item().hex())
+    raise SystemExit(5)
+"""
+
+
+def test_threads_workers_and_mixed_precision_compute_the_same_bit_for_bit(tmp_path: Path) -> None:
+    path = script(tmp_path, BUSY)
+    plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
+    assert plain.stdout.count("0x") == 3 * 12 + 16 + 1, plain.stderr
+    assert watched.stdout.startswith(f"{plain.stdout}\nmemdoctor: ")
+    assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr) == (5, "")

@@ -11,6 +11,7 @@ from memdoctor.foundation.units import format_bytes
 _OFTEN = 0.5
 """Share of the iterations with a call that is a habit, and no preparation for something large."""
 _FEW_ITERATIONS = 10
+_WORTHY_MILLISECONDS = 0.1
 _FEW_RETRIES = 3
 
 
@@ -26,7 +27,8 @@ def cache_findings(use: CacheUse | None, iterations: int) -> Iterator[Finding]:
 
 def _emptied(use: CacheUse, iterations: int) -> Finding:
     each_bytes = use.returned_bytes // max(1, use.empties)
-    took = f" They took {1000 * use.seconds / use.empties:.1f} ms each." if use.seconds else ""
+    milliseconds = 1000 * use.seconds / use.empties
+    took = f" They took {milliseconds:.1f} ms each." if milliseconds >= _WORTHY_MILLISECONDS else ""
     gave = (
         f"gave {format_bytes(each_bytes)} back to the driver each time, which the next iteration asks for again"
         if each_bytes else "found nothing to give back"
