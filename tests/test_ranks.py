@@ -28,8 +28,9 @@ pathlib.Path(__file__).with_name(f"rank{rank}.pid").write_text(f"{os.getpid()} {
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trials() -> Iterator[RankedTrials]:
+    """One for all tests: what a trial leaves behind would disturb the next."""
     with RankedTrials(ranks=2, time_limit_seconds=60) as trials:
         yield trials
     assert psutil.Process().children(recursive=True) == []

@@ -57,6 +57,7 @@ def command(
     FUNCTION(batch_size) builds model, optimizer and one batch, and returns a function that runs one training step. With
     --results a sweep that was broken off goes on where it stopped. Exit code 1 if no size fits on any card.
     """
+    _refuse_unwritable(output)
     with ProgressBar("trying", sys.stderr) as progress:
         result = sweep(
             function, sizes=sizes, cards=cards, results=results, on_ray=on_ray, processes=processes,
@@ -66,12 +67,19 @@ def command(
     ctx.exit(0 if any(point.fits for point in result.points) else 1)
 
 
+def _refuse_unwritable(output: Path | None) -> None:
+    """Before the sweep, which takes a while; an existing file is left as it is until there is a table."""
+    if output is None:
+        return
+    try:
+        output.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise BadInput(f"{output} cannot be written: {error.strerror}.", "Name a file in a folder of yours.") from error
+
+
 def _write(result: Sweep, form: str, output: Path | None) -> None:
     text = sweep_json(result) if form == "json" else sweep_text(result)
     if output is None:
         click.echo(text)
-        return
-    try:
+    else:
         output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{output} cannot be written: {error.strerror}.", "Name a file in a folder of yours.") from error

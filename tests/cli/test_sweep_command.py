@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -71,23 +72,29 @@ def test_what_was_mistyped_is_a_sentence_and_exit_code_2(arguments: list[str], s
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [pytest.param(1.5, True, id="a long sweep has a progress bar"),
-                                                pytest.param(None, False, id="one that is done has none")])
-def test_a_person_at_a_terminal_sees_progress_after_a_second(
-    folder: Path, seconds: float | None, shown: bool
-) -> None:
+def test_a_person_at_a_terminal_sees_progress_after_a_second(folder: Path) -> None:
+    (folder / "train.py").write_text(PROGRAM.format(seconds=1.5), encoding="utf-8")
+    assert "trying" in shown_at_a_terminal(folder, "--sizes", "8", "--cards", "64MiB")
+
+
+def test_a_sweep_that_is_done_shows_no_progress(folder: Path) -> None:
+    digest = hashlib.sha256((folder / "train.py").read_bytes()).hexdigest()
+    header = {"version": 1, "program": "train.py:make_step", "digest": digest}
+    point = {"batch_size": 8, "card": "64MiB", "fits": True, "peak_bytes": 1, "margin_bytes": 2, "seconds": 0.5}
+    (folder / "done.jsonl").write_text(f"{json.dumps(header)}\n{json.dumps(point)}\n", encoding="utf-8")
     arguments = ["--sizes", "8", "--cards", "64MiB", "--results", "done.jsonl"]
-    if seconds is None:
-        assert sweep(folder, *arguments).returncode == 0
-    else:
-        (folder / "train.py").write_text(PROGRAM.format(seconds=seconds), encoding="utf-8")
+    assert shown_at_a_terminal(folder, *arguments) == ""
+
+
+def shown_at_a_terminal(folder: Path, *arguments: str) -> str:
+    """What the command writes to standard error, with a terminal there."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     text = b"".join(iter(lambda: read(ours), b"")).decode()
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    assert ("trying" in text) is shown
+    return text
 
 
 def read(terminal: int) -> bytes:
