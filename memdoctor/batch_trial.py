@@ -36,6 +36,9 @@ that follow."""
 WARM_UP = STEPS - 1
 """An allocator that still empties its cache after so many steps does it in every step, at a synchronization each."""
 
+_FAREWELL_SECONDS = 5.0
+"""For a process that may still be importing torch when a search is interrupted."""
+
 Shapes = tuple[tuple[int, ...], ...]
 """Of the tensors that the first modules of a step were called with."""
 
@@ -128,7 +131,11 @@ class Trials:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
+        if self._server is None:
+            return
+        try:
+            self._server.communicate(timeout=_FAREWELL_SECONDS)  # without orders it ends, and has buried its trials
+        except subprocess.TimeoutExpired:
             _end_group(self._server.pid)
             self._server.communicate()
 
@@ -154,12 +161,14 @@ class Trials:
         _tell(server, json.dumps(order))
         trial = self._running = _heard(server)
         try:
-            if not _speaks_within(server, self._limit_seconds):
-                raise _too_slow(request, self._limit_seconds)
+            is_in_time = _speaks_within(server, self._limit_seconds)
         finally:
             self._running = None
             _end_group(trial)
-        return _heard(server)
+        code = _heard(server)
+        if not is_in_time:
+            raise _too_slow(request, self._limit_seconds)
+        return code
 
     def stop(self) -> None:
         """End the trial that runs, if one does; for another thread than the one that waits for it."""
