@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from memdoctor.rules._names import FIELDS, last_name
+from memdoctor.rules._names import FIELDS, last_name, parts_of
 from memdoctor.rules._scopes import Class, Function, Scope
 from memdoctor.rules._torch_names import MODULE_METHODS
 
 _LEAVES = frozenset({ast.Name, ast.Constant, type(None)})
-_BLOCKS = frozenset({"body", "orelse", "finalbody", "handlers", "cases"})
-"""The fields of a statement that hold statements, or handlers and cases, which do."""
+_WITH_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
 
 class Index:
@@ -43,27 +42,20 @@ class Index:
                     yield call
 
     def _walk(self, tree: ast.Module) -> None:
-        waiting: list[tuple[Sequence[ast.AST], Scope, Class | None]] = [(tree.body, self.module, None)]
+        waiting: list[tuple[ast.AST, Scope, Class | None]] = [(tree, self.module, None)]
         while waiting:
-            block, scope, owner = waiting.pop()
-            for node in reversed(block):  # of two with one name the first is kept
-                inside, holder = scope, owner
-                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    inside, holder = self._add_function(node, scope, owner), None
-                elif isinstance(node, ast.ClassDef):
-                    holder = self._add_class(node)
-                else:
-                    self._add_statement(node)
-                expressions: list[ast.AST] = []
-                for name in FIELDS[type(node)]:
-                    part = getattr(node, name)
-                    if name in _BLOCKS:
-                        waiting.append((part, inside, holder))
-                    elif type(part) is list:
-                        expressions += part
-                    elif type(part) not in _LEAVES:
-                        expressions.append(part)
-                self._add_calls(expressions, inside)
+            node, inside, holder = waiting.pop()
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                inside, holder = self._add_function(node, inside, holder), None
+            elif isinstance(node, ast.ClassDef):
+                holder = self._add_class(node)
+            else:
+                self._add_statement(node)
+            for part in parts_of(node):
+                if isinstance(part, _WITH_STATEMENTS):
+                    waiting.append((part, inside, holder))
+                elif type(part) not in _LEAVES:
+                    self._add_calls(part, inside)
 
     def _add_function(self, node: Function, parent: Scope, owner: Class | None) -> Scope:
         scope = Scope(node, owner, parent)
@@ -93,7 +85,8 @@ class Index:
                 for value, place in zip(node.value.elts, target.elts):
                     self.targets.setdefault(value, []).append(place)
 
-    def _add_calls(self, waiting: list[ast.AST], scope: Scope) -> None:
+    def _add_calls(self, expression: ast.AST, scope: Scope) -> None:
+        waiting = [expression]
         while waiting:
             node = waiting.pop()
             if type(node) is ast.Call:

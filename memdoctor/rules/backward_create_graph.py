@@ -1,7 +1,8 @@
 """`backward(create_graph=True)` makes each parameter and its gradient keep each other alive.
 
-The gradient then has a graph, and that graph refers to the parameter that holds the gradient. Reference counting cannot
-free such a cycle: the graph of the step stays until `.grad` is reset or the garbage collector comes by.
+The gradient then has a graph of its own, and that graph refers to the parameter that holds the gradient. Reference
+counting cannot free such a cycle: the graph of the step, activations and all, stays on the card until `.grad` is set to
+None or the garbage collector comes by, and it does not know that the card is full.
 
 Bad::
 

@@ -24,7 +24,9 @@ Good::
             hits += (model(x).argmax(1) == y).sum().item()
         return hits
 
-Does not see: a model behind a name that says nothing, a caller in another file that switches gradients off.
+Does not see: a model behind a name that says nothing; a caller in another file that switches gradients off; other
+methods of a model, such as `generate`, which often switch them off themselves. Says nothing where a framework runs the
+evaluation, where `.numpy()` would raise if there were a graph, and about one forward that only shows a shape.
 """
 
 from __future__ import annotations

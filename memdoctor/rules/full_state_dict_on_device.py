@@ -1,7 +1,7 @@
 """The full state of a sharded model is gathered on the GPUs.
 
-FSDP shards a model because it does not fit. A full state dict without `offload_to_cpu` puts all of it together again on
-every card, beside the shards, at each checkpoint.
+FSDP shards a model because it does not fit on one card. A full state dict is the model in one piece: without
+`offload_to_cpu` every card puts all of it together again, beside its shards, at each checkpoint.
 
 Bad::
 

@@ -1,7 +1,8 @@
 """The state of one batch enters the next with its autograd graph.
 
-Each backward then wants to run through all batches before it. Without `retain_graph=True` PyTorch stops at the second;
-with it the graph, and the time of a step, grow by one batch every iteration.
+The graph of a batch then reaches back through all batches before it, and backward wants to run through them again.
+Without `retain_graph=True` PyTorch stops at the second batch, "backward through the graph a second time"; with it,
+memory and the time of a step grow by one batch every iteration.
 
 Bad::
 

@@ -1,7 +1,8 @@
 """A hook is registered again in every iteration, or a hook collects tensors that nobody lets go.
 
-Each registration without a handle stays on the module for good: after a thousand iterations a thousand hooks run in
-every forward. A hook that appends what it is given keeps the activations of every forward, with their graph.
+A hook stays on its module until `remove()` is called on the handle that the registration returned. Registered in a
+loop, a thousand of them run in every forward after a thousand iterations, each with what it closes over. A hook that
+appends what it is given keeps the activations of every forward, with their graph.
 
 Bad::
 
@@ -16,7 +17,7 @@ Good::
         model(x)
         handle.remove()
 
-Does not see: a registration in a function of another file; a handle that is kept and forgotten.
+Does not see: a registration in a function of another file; a handle that is forgotten in a file which removes others.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """A loss is summed or collected over iterations with its autograd graph.
 
-What is kept refers to the graph of every iteration, so none of them can be released. How much that costs depends on
-backward. After `loss.backward()` the activations are gone and what stays is a chain of graph nodes: host memory grows
-every iteration, the card by one small block. Without a backward on it (evaluation with gradients on, a second loss,
-`retain_graph=True`) the inputs and all activations of every iteration stay on the card.
+A loss refers to its graph: the record of every operation that led to it, with the activations that backward needs. A
+sum or list that outlives the iteration keeps the graph of each iteration, and none of them can be released.
+
+How much that costs depends on backward. After `loss.backward()` the activations are gone and what stays is a chain of
+graph nodes: host memory grows every iteration, the card by one small block. Without a backward on it (an evaluation
+with gradients on, a second loss, `retain_graph=True`) the inputs and all activations of every iteration stay on the
+card, until it is full.
 
 Bad::
 
@@ -28,7 +31,7 @@ Good::
         loss.backward()
         history.append(loss.detach())
 
-Does not see: a meter or a loss function in another file.
+Does not see: a meter or a loss function in another file; an object that is not called `self` in its own methods.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Outputs of a model are collected over iterations with their autograd graph.
 
-The list keeps every output on the card, and with it what its graph still holds. In training, backward has released
-the activations, so the outputs themselves and the graph's nodes pile up. In an evaluation with gradients on, the list
-keeps the whole graph of the whole data set.
+What a model returns refers to the graph of its forward. A list of outputs therefore keeps more than the outputs: in
+training, where backward has released the activations, the graph's nodes; in an evaluation with gradients on, the
+activations of every layer for the whole data set.
 
 Bad::
 

@@ -1,7 +1,8 @@
 """`backward(retain_graph=True)` keeps the activations, and no second backward uses them.
 
-A backward frees the activations as it goes; the highest point of a step is its beginning. Retained, they stay until the
-loss is assigned anew, through the optimizer's step and the next forward, so two graphs lie on the card at the peak.
+A plain backward frees the activations while it runs, so nothing of them is left when the optimizer steps. Retained,
+they stay until the loss is assigned anew: through the optimizer's step and the whole next forward, and at the peak two
+graphs lie on the card.
 
 Bad::
 

@@ -1,8 +1,8 @@
 """An autograd function keeps a tensor as an attribute of `ctx`.
 
-`save_for_backward` lets go of its tensors when the backward has run. An attribute lives as long as the graph's node;
-and an output of the function that is kept so refers to the node which refers to it, a cycle that only the garbage
-collector can free.
+`save_for_backward` lets go of its tensors when the backward has run. An attribute stays as long as the graph's node
+does. If it is an output of the function, output and node refer to each other, and only the garbage collector can free
+the pair.
 
 Bad::
 

@@ -3,6 +3,9 @@
 `zero_grad()` drops the gradients, so their memory is free during the next forward, and the backward makes them anew.
 Filled with zeros they stay: one more copy of the parameters, at the moment when activations pile up.
 
+The two are not the same to an optimizer: it skips a parameter without a gradient, and with momentum or weight decay
+still moves one whose gradient is zero. That matters only for parameters that a step does not use.
+
 Bad::
 
     optimizer.zero_grad(set_to_none=False)
@@ -14,7 +17,8 @@ Good::
 
     optimizer.zero_grad()
 
-Does not see: PyTorch before 2.0, where plain `zero_grad()` filled with zeros.
+Does not see: PyTorch before 2.0, where plain `zero_grad()` filled with zeros. Says nothing where gradients are added by
+hand, which needs zeros to add to.
 """
 
 from __future__ import annotations
