@@ -89,3 +89,10 @@ def test_a_tree_needs_no_collector_to_be_freed(text: str) -> None:
         assert tree() is None
     finally:
         gc.enable()
+
+
+def test_a_file_without_a_candidate_is_not_searched_for_parents() -> None:
+    """They cost as much as all rules together; a rule asks for them when it has something to report."""
+    source = Source("train.py", f"{LEAK}optimizer.zero_grad()\nmodel.load_state_dict(state)\nx = x.to(device)\n")
+    assert [finding.code for rule in ALL_RULES for finding in rule.check(source)] == ["MD101"]
+    assert "parents" not in vars(source)
