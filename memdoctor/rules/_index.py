@@ -66,7 +66,9 @@ class Index:
 
     def _add_class(self, node: ast.ClassDef) -> Class:
         self.defined.add(node.name)
-        return self.classes.setdefault(node.name, Class(node))
+        found = Class(node)
+        self.classes.setdefault(node.name, found)
+        return found
 
     def _add_statement(self, node: ast.AST) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
