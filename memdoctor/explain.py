@@ -1,14 +1,16 @@
-"""What a code means: the documentation of the rule, which is the docstring of the file that defines it."""
+"""What a code means: the docstring of the rule that defines it, or the text of a finding that only a run makes."""
 
 from __future__ import annotations
 
+from memdoctor.analysis.remarks import RUN_TIME_CODES
 from memdoctor.foundation.findings import RuleText
 from memdoctor.rules import ALL_RULES, find_rule
 
 
 def explain(text: str) -> str:
     """The documentation of the rule with that code or name. Raises `UnknownRule` with near matches."""
-    rule = find_rule(text)
+    of_runs = {key.lower(): each for each in RUN_TIME_CODES for key in (each.code, each.name)}
+    rule = of_runs.get(text.strip().lower()) or find_rule(text).text
     return f"{rule.code} {rule.name} ({rule.severity.value})\n\n{rule.documentation}\n"
 
 
