@@ -52,7 +52,7 @@ def _setting(text: str) -> tuple[str, int]:
 @click.option("--margin", type=_part, default="0%", metavar="PERCENT", help="Leave this part of the card free.")
 @click.option("--which-cards", "size", type=_COUNT, metavar="SIZE", help="List the cards that fit this size.")
 @click.option("--in-copy", is_flag=True, help="Run trials in a copy of the working directory.")
-@click.option("--nproc", "ranks", type=_COUNT, default=1, show_default=True, help="Ranks, one card each.")
+@click.option("--nproc", "ranks", type=_COUNT, default=1, show_default=True, help="Ranks, a card and a batch for each.")
 @click.option("--time-limit", type=_SECONDS, default=TIME_LIMIT_SECONDS, show_default=True, help="For one trial.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "svg"]), default="text", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the answer there instead.")
@@ -83,11 +83,13 @@ def command(
     that runs one training step, or a trainer of Lightning or transformers. Or it is a script as it stands: `train.py
     --batch-arg --batch-size -- ARGUMENTS` starts it with that argument changed and ends it after three steps.
 
-    Without --card the real card is used; with it no GPU is needed. Each size is tried in a fresh process. Exit code 1
-    if not even the smallest size fits.
+    Without --card the real card is used; with it no GPU is needed. Each size is tried in a fresh process, with --nproc
+    in so many that train together, in the environment that torchrun makes. Exit code 1 if not even the smallest size
+    fits.
     """
-    if size is not None and (card is not None or form not in _REPORTS_OF_CARDS):
-        raise BadInput("--which-cards looks at all cards, and has no picture.", "Leave --card and --format svg out.")
+    if size is not None and (card is not None or ranks > 1 or form not in _REPORTS_OF_CARDS):
+        found = "--which-cards looks at all cards, one at a time, and has no picture."
+        raise BadInput(found, "Leave --card, --nproc and --format svg out.")
     _refuse_unwritable(output)
     options: dict[str, Any] = {
         "margin": margin, "axis": axis, "at": dict(at), "in_copy": in_copy, "time_limit_seconds": time_limit}
@@ -97,11 +99,11 @@ def command(
         _write(_REPORTS_OF_CARDS[form](cards), output)
         ctx.exit(0 if any(each.trial.fits for each in cards.cards) else 1)
     what = axis or batch_arg or "batch size"
-    found = find_batch_size(
+    answer = find_batch_size(
         named, card=card, multiple_of=multiple_of, max_size=max_size, ranks=ranks,
         on_trial=lambda trial: click.echo(f"memdoctor: {trial_line(trial, what)}", err=True), **options)
-    _write(_REPORTS[form](found), output)
-    ctx.exit(0 if found.batch_size else 1)
+    _write(_REPORTS[form](answer), output)
+    ctx.exit(0 if answer.batch_size else 1)
 
 
 _REPORTS: dict[str, Callable[[BatchSize], str]] = {
