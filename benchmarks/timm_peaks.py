@@ -1,6 +1,6 @@
 """Peaks of timm models on the virtual A100, beside what nvidia-smi showed on a real one.
 
-    python benchmarks/timm_peaks.py MEASURED.csv [--every 10]
+    python benchmarks/timm_peaks.py MEASURED.csv [--every 10] [--workspace none]
 
 `MEASURED.csv` has `model`, `batch` and `max_gpu_mib`: float32 training of 494 models with SGD. Needs timm. Every
 `--every`-th model is repeated at all its batch sizes. Of these, the models at even places are the half that the model
@@ -40,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare peaks of timm models with nvidia-smi's.")
     parser.add_argument("measured", type=Path)
     parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--workspace", choices=("model", "none"), default="model", help="what cuDNN is taken to need")
     options = parser.parse_args()
     sys.setrecursionlimit(100_000)
     by_model: dict[str, list[tuple[int, float]]] = collections.defaultdict(list)
@@ -49,7 +50,8 @@ def main() -> None:
     print(write("timm_peaks", {
         "sample": f"every {options.every}th of {len(by_model)} models",
         "context_mib": CONTEXT_BYTES // MIB,
-        **{f"workspace_{workspace}": compared(models, by_model, workspace) for workspace in ("model", "none")},
+        "workspace": options.workspace,
+        **compared(models, by_model, options.workspace),
     }))
 
 

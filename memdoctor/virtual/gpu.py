@@ -33,6 +33,7 @@ from memdoctor.virtual.computing import WITHOUT_VALUES, ComputingRecorder
 from memdoctor.virtual.device import CARD, CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
+from memdoctor.virtual.fast_paths import patch_fast_paths
 from memdoctor.virtual.ledger import Ledger, Observer, StorageRecord
 from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
@@ -267,6 +268,8 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_process_groups(patches)
     patch_storages(patches, gpu._ledger, gpu._known)
     patch_compilers(patches, gpu._reads)
+    if not gpu._known.follows_all:
+        patch_fast_paths(patches)
     patch_saving(patches, gpu._ledger, gpu._known, gpu._reads)
 
 

@@ -22,7 +22,6 @@ RECORDED: dict[str, list[list[int]]] = json.loads(PEAKS.read_text(encoding="utf-
 RESIDUALS = {
     "adam_fused_with_scaler": 0.0001,  # the order in which autocast drops its weights is a hash table's
     "convolutions_without_cudnn": 0.03,  # columns of dilated, grouped and transposed convolutions are left out
-    "encoder_evaluated_by_the_fast_path": 0.15,  # the mode makes `TransformerEncoderLayer` take its slow path
     "equation_of_heat": 0.02,  # nodes that autograd's own thread makes count from zero, and so run in another order
     "segments_checkpointed_bfloat16": 0.005,  # autocast's hash table
     "vision_transformer_bfloat16_ampere": 0.002,  # autocast's hash table

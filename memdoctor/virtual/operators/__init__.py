@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, embedding, foreach, indexing, losses, matmul, normalization, pooling,
-    recurrent, reductions, softmax, sorting, sparse, unmodelled,
+    attention, batch_norm, convolution, ctc, embedding, encoder_layer, foreach, grouped, indexing, losses, matmul,
+    normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -20,7 +20,9 @@ OPERATORS: dict[Any, Rule] = {
     **convolution.RULES,
     **ctc.RULES,
     **embedding.RULES,
+    **encoder_layer.RULES,
     **foreach.RULES,
+    **grouped.RULES,
     **indexing.RULES,
     **losses.RULES,
     **matmul.RULES,

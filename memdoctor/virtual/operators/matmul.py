@@ -46,6 +46,7 @@ def hold_workspace(recorder: Recorder) -> None:
 
 RULES: dict[Any, Rule] = {
     aten._sparse_addmm.default: _sparse_product,
-    **{operator.default: _product for operator in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)},
+    **{operator.default: _product for operator in (
+        aten.mm, aten.addmm, aten._addmm_activation, aten.bmm, aten.baddbmm)},
     **{operator.default: _vector_product for operator in (aten.mv, aten.addmv, aten.dot, aten.vdot)},
 }

@@ -221,6 +221,19 @@ def encoder_evaluated_by_the_fast_path() -> Step:
     return step
 
 
+def encoder_evaluated_with_padding() -> Step:
+    layers = nn.ModuleList(
+        nn.TransformerEncoderLayer(512, 8, 2048, batch_first=True, norm_first=True, activation="gelu")
+        for _ in range(4)).cuda().eval()
+
+    def step() -> None:
+        x, padding = torch.randn(16, 200, 512, device="cuda"), torch.zeros(16, 200, dtype=torch.bool, device="cuda")
+        with torch.inference_mode():
+            for layer in layers:
+                x = layer(x, src_key_padding_mask=padding)
+    return step
+
+
 class _Window(nn.Module):
     """Attention in shifted windows with a table of relative positions."""
 
@@ -354,6 +367,7 @@ PROGRAMS = (
     translator_bfloat16, translator_float32_ampere, attention_weights_in_the_loss, relative_positions_bfloat16,
     relative_positions_adafactor, grouped_heads_hopper, grouped_heads_ampere, adapters_on_a_frozen_model,
     segments_checkpointed_bfloat16, blocks_checkpointed_float16, encoder_evaluated_by_the_fast_path,
+    encoder_evaluated_with_padding,
     shifted_windows_float16, shifted_windows_turing, vision_transformer_bfloat16_ampere, speech_recognition_float16,
     experts_bfloat16,
 )
