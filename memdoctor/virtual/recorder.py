@@ -7,7 +7,7 @@ operator except one record per live storage: more would make the collector run a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from memdoctor.virtual import placing
 from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
-from memdoctor.virtual.signatures import Layout, Uncachable, is_fresh, signature
+from memdoctor.virtual.signatures import Layout, Memory, Uncachable, is_fresh, signature
 from memdoctor.virtual.sparse_parts import parts
 from memdoctor.virtual.traits import Traits, is_checkable, is_composite, is_fused_step, traits_of
 from memdoctor.virtual.values import KnownContents, ReadLog
@@ -135,7 +135,7 @@ class Recorder(TorchDispatchMode):
     def _result(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The operator's result, from memory where a call with the same shapes has been seen."""
         try:
-            key = signature(func, args, kwargs)
+            key = signature(func, args, kwargs, floats_matter=traits_of(func).floats_matter)
         except Uncachable:
             return placing.run(func, args, kwargs)
         remembered = _RESULTS.get(key)
@@ -143,9 +143,9 @@ class Recorder(TorchDispatchMode):
             return remembered.make() if isinstance(remembered, Layout) else tuple([one.make() for one in remembered])
         out = placing.run(func, args, kwargs)
         if self._is_fresh(out):
-            _RESULTS[key] = Layout(out)
+            _RESULTS.keep(key, Layout(out))
         elif type(out) is tuple and all(self._is_fresh(item) for item in out):
-            _RESULTS[key] = tuple(Layout(item) for item in out)
+            _RESULTS.keep(key, tuple(Layout(item) for item in out))
         return out
 
     def _is_fresh(self, out: Any) -> bool:
@@ -164,14 +164,14 @@ class Recorder(TorchDispatchMode):
     def check(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let the meta kernel complain about shapes and types, once per signature."""
         try:
-            key = signature(func, args, kwargs)
+            key = signature(func, args, kwargs, floats_matter=False)
         except Uncachable:
             placing.run(func, args, kwargs)
             return
         if key not in _CHECKED:
             if is_checkable(func) or not (func in self.operators or is_fused_step(func)):
                 placing.run(func, args, kwargs)
-            _CHECKED.add(key)
+            _CHECKED.keep(key, True)
 
     def _enter_written(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         targets = written_targets(traits, args, kwargs)
@@ -214,8 +214,8 @@ class Recorder(TorchDispatchMode):
             self.known.learn(item, contents)
 
 
-_RESULTS: dict[tuple[Hashable, ...], Layout | tuple[Layout, ...]] = {}
-_CHECKED: set[tuple[Hashable, ...]] = set()
+_RESULTS = Memory()
+_CHECKED = Memory()
 
 
 def written_targets(traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

@@ -19,6 +19,8 @@ class Traits(NamedTuple):
     """In place without changing shapes: on the card nothing is left to do once the shapes have been checked."""
     makes_new: bool
     """Whether results may own new storage; false for views."""
+    floats_matter: bool
+    """Whether the shapes of its results may follow from a float, as those of `arange` do."""
     reshapes: bool
     """In place, and changes the shape or the storage: contents are as they were."""
 
@@ -42,6 +44,7 @@ def traits_of(func: Any) -> Traits:
         computes=torch.Tag.nondeterministic_seeded not in func.tags and "empty" not in name,
         skippable=bool(written) and written[0] == 0 and name.endswith("_") and not reshapes,
         makes_new=all(result.alias_info is None for result in schema.returns),
+        floats_matter=torch.Tag.pointwise not in func.tags and not name.startswith("_foreach_"),
         reshapes=reshapes,
     )
 
