@@ -174,7 +174,8 @@ class Session:
         message = f"{type(error).__name__}: {text_of(error)}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
         peaks = self._watched.peaks if self._watched is not None else (0, 0)
         survived = self._surroundings.survived_refusals(ended_by_one=outcome == OUT_OF_MEMORY)
-        return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error) or survived)
+        precision = self._watched.precision if self._watched is not None else ""
+        return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error) or survived, precision)
 
 
 class _Watched:
@@ -182,6 +183,7 @@ class _Watched:
 
     def __init__(self, recording: Recording, before: Counters, models: Models) -> None:
         self.allocator, ledger = _device_in_use()
+        self._gpu = ledger if isinstance(ledger, VirtualGPU) else None
         self.rises = Rises(models, ledger.bytes_of if isinstance(ledger, Census) else _bytes_on(ledger))
         self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
         self._allocated = RunningMaximum(before.allocated_bytes, before.peak_allocated_bytes)
@@ -191,6 +193,11 @@ class _Watched:
     def peaks(self) -> tuple[int, int]:
         """The most that was allocated and reserved since the session began."""
         return self._allocated.value, self._reserved.value
+
+    @property
+    def precision(self) -> str:
+        """What to expect of the peaks; nothing is in doubt on a real card."""
+        return self._gpu.precision if self._gpu is not None else ""
 
     def counters(self) -> Counters:
         """The figures now, taken into the peaks."""

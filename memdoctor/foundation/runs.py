@@ -48,6 +48,8 @@ class RunEnd:
     peak_reserved_bytes: int = 0
     survived_refusals: int = 0
     """How often a virtual card was full and the program caught the error, as a search for a batch size does."""
+    precision: str = ""
+    """How far the peak of a virtual card may be from a real one's, measured on programs of that kind."""
 
 
 @dataclass(frozen=True)

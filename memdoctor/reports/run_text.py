@@ -82,6 +82,8 @@ def _summary(report: RunReport) -> Iterator[str]:
     if report.peak_breakdown is not None and report.crash is None:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)
+    if report.end.precision:
+        yield from _wrapped(report.end.precision, "  precision   ")
     if report.ledger is not None and report.crash is None:
         yield from _wrapped(ledger_line(report.ledger), "  card        ")
     for number, line in enumerate(phase_lines(report.phases)):

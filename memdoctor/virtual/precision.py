@@ -12,15 +12,14 @@ CONVOLUTIONS = "convolutions"
 RECURRENT = "recurrent layers"
 
 _OTHERS = (
-    "of 30 training scripts, 68 runs of packages and 77 small programs that PyTorch's CUDA build was recorded with, "
-    "nine of ten came out equal to the byte"
+    "simulated; of 176 programs that were recorded with PyTorch's CUDA build, nine of ten were equal to the byte"
 )
 _SAID = {
     CONVOLUTIONS: (
-        "of 50 networks with convolutions nine of ten came within 9 % of what nvidia-smi showed on an A100; what cuDNN "
-        "takes is a model"
+        "simulated; of 50 networks with convolutions, nine of ten came within 9 % of what nvidia-smi showed on an "
+        "A100, since what cuDNN takes is a model"
     ),
-    RECURRENT: "what cuDNN takes for recurrent layers is a guess that no card has checked; the rest is exact",
+    RECURRENT: "simulated; what cuDNN takes for recurrent layers is a guess that no card has checked; the rest is exact",
 }
 """The least certain kind decides."""
 
