@@ -1,4 +1,4 @@
-"""What a read of the virtual card answers, since nothing is computed there.
+"""What a read of the virtual card answers where nothing is computed (`values="zeros"`).
 
 ==========================================  =====================================================================
 read                                        answer
@@ -13,7 +13,7 @@ anything whose contents are known           the exact values: integers and boole
 `.cpu()`, `.tolist()`, copies to the host   zeros
 `nonzero`, boolean index, `masked_select`   every element is chosen (an upper bound)
 `unique`, `bincount`                        every element differs; `minlength` bins
-`equal`                                     True
+`equal`, `allclose`                         True; False for single booleans
 `GradScaler` overflow check                 no overflow
 curvature condition of `LBFGS`              fulfilled: the step enters its history
 ==========================================  =====================================================================
