@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -131,6 +132,56 @@ def test_a_disguised_full_card_is_recognised() -> None:
         return batch_size
 
     assert train() == 1
+
+
+def fitting_below(limit: int, sizes: list[object]) -> Callable[..., None]:
+    """A training that notes what it is called with."""
+    def train(batch_size: int, *arguments: object) -> None:
+        sizes.append((batch_size, *arguments) if arguments else batch_size)
+        if batch_size > limit:
+            raise full_card()
+
+    return train
+
+
+def test_accelerates_arguments_do_what_they_do_there() -> None:
+    """`find_executable_batch_size(function=None, starting_batch_size=128, reduce_batch_size_fn=None)`."""
+    sizes: list[object] = []
+    smaller = iter([90, 80, 70])
+    memdoctor.auto_batch_size(fitting_below(85, sizes), 100, lambda: next(smaller))()
+    memdoctor.auto_batch_size(starting_batch_size=8)(fitting_below(4, sizes))()
+    assert sizes == [100, 90, 80, 8, 4]
+
+
+def test_no_smaller_size_lets_the_full_card_out() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        memdoctor.auto_batch_size(fitting_below(0, []), 8, lambda: 0)()
+
+
+def test_the_global_batch_stays_as_it_is() -> None:
+    """25 samples do not fit; of 12 and less, 10 is the largest that divides 100, and 10 batches of it make a step."""
+    sizes: list[object] = []
+    memdoctor.auto_batch_size(fitting_below(24, sizes), start=100, keep_global_batch=True)("data")
+    assert sizes == [(100, 1, "data"), (50, 2, "data"), (25, 4, "data"), (10, 10, "data")]
+
+
+def test_each_card_has_its_own_size() -> None:
+    sizes: list[object] = []
+    train = memdoctor.auto_batch_size(fitting_below(4, sizes), start=8)
+    for card in ("t4", "a10", "t4"):
+        with memdoctor.virtual_gpu(card):
+            train()
+    assert sizes == [8, 4, 8, 4, 4]
+
+
+def test_a_batch_size_in_the_call_is_refused() -> None:
+    """The habit of those who had none."""
+    @memdoctor.auto_batch_size
+    def train(batch_size: int) -> None:
+        """Takes nothing but the size."""
+
+    with pytest.raises(BadInput, match=r"Leave the batch size out of the call: train\(...\)"):
+        train(128)
 
 
 def test_looks_like_the_function_with_and_without_parentheses() -> None:

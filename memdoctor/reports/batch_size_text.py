@@ -31,7 +31,7 @@ def trial_line(trial: Trial, what: str = "batch size") -> str:
 
 def _why(trial: Trial) -> str:
     if trial.alloc_retries:
-        return f"PyTorch has to empty its cache {trial.alloc_retries} times in a step"
+        return f"PyTorch empties its cache in a step ({trial.alloc_retries} times)"
     return "the card is full"
 
 

@@ -38,6 +38,38 @@ def test_json_is_the_only_thing_on_standard_output(folder: Path) -> None:
     assert "memdoctor: batch size 40 does not fit: the card is full" in run.stderr
 
 
+SCRIPT = """
+import argparse, torch
+parser = argparse.ArgumentParser()
+parser.add_argument("--batch-size", type=int, required=True)
+parser.add_argument("--mib", type=int, default=1)
+arguments = parser.parse_args()
+weight = torch.zeros(1, device="cuda", requires_grad=True)
+optimizer = torch.optim.SGD([weight], lr=0.1)
+while True:
+    batch = torch.empty(arguments.batch_size, arguments.mib * 2**20, dtype=torch.uint8, device="cuda")
+    weight.sum().backward()
+    optimizer.step()
+    del batch
+"""
+
+
+def test_a_script_is_started_as_it_stands(folder: Path) -> None:
+    """2 MiB a sample, and 2 MiB for all that is small; it trains for ever, and is ended."""
+    (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
+    arguments = ["--batch-arg", "--batch-size", "--card", "128MiB", "--format", "json", "--", "--mib", "2"]
+    run = batch_size(folder, "script.py", *arguments)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["batch_size"] == 63
+    assert "memdoctor: --batch-size 64 does not fit" in run.stderr
+
+
+def test_which_cards_is_a_table(folder: Path) -> None:
+    run = batch_size(folder, "train.py:make_step", "--which-cards", "8000")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("The smallest card that fits batch size 8000 is l4")
+
+
 def test_nothing_fits_is_exit_code_1_and_output_goes_to_the_file(folder: Path) -> None:
     arguments = ["--card", "64MiB", "--multiple-of", "40", "--output", "answer.txt"]
     run = batch_size(folder, "train.py:make_step", *arguments)
@@ -63,6 +95,12 @@ def test_an_error_of_the_program_shows_its_traceback_then_a_sentence(folder: Pat
         pytest.param(["train.py:make_step", "--card", "rtx9999"], "no card is called 'rtx9999'", id="unknown card"),
         pytest.param(["train.py:make_step", "--multiple-of", "8", "--max", "7"], "no batch size", id="empty grid"),
         pytest.param(["train.py:make_step", "--output", "no/folder"], "no/folder cannot be written", id="unwritable"),
+        pytest.param(["train.py:make_step", "--margin", "x"], "'x' is no part of a card. Write 2%.", id="no margin"),
+        pytest.param(["train.py:make_step", "--margin", "100%"], "100% leaves nothing", id="all of it a margin"),
+        pytest.param(["train.py:make_step", "--at", "n"], "'n' sets no argument", id="no number"),
+        pytest.param(["train.py:make_step", "--", "--epochs"], "--epochs can only be given to a script", id="no script"),
+        pytest.param(
+            ["train.py:make_step", "--which-cards", "8", "--format", "svg"], "has no picture", id="a picture of cards"),
         pytest.param(["train.py:make_step", "--multiple-of", "0"], "0 is not in the range", id="a multiple of 0"),
     ],
 )
