@@ -122,7 +122,7 @@ def _method(
     local = _local(here, node, inputs)
     if local is not None:
         return local
-    if here.source.is_model(function):
+    if _is_forward(here, node, inputs):
         return _forward(here, node, inputs)
     if is_criterion(name):
         return here.computed([receiver, *inputs], Role.LOSS) if inputs else here.opaque([receiver])
@@ -177,7 +177,7 @@ def _function(here: Expressions, node: ast.Call, arguments: list[Value], inputs:
     local = _local(here, node, inputs)
     if local is not None:
         return local
-    if here.source.is_model(node.func):
+    if _is_forward(here, node, inputs):
         return _forward(here, node, inputs)
     if is_criterion(name) and inputs:
         return here.computed(inputs, Role.LOSS)
@@ -187,6 +187,11 @@ def _function(here: Expressions, node: ast.Call, arguments: list[Value], inputs:
 def _collected(here: Expressions, inputs: list[Value]) -> Value:
     """A container or iterator over values that were there before: grad mode has no say."""
     return Value(Kind.MIX, inputs, here.loops)
+
+
+def _is_forward(here: Expressions, node: ast.Call, inputs: list[Value]) -> bool:
+    """Without an argument only of a known model: `solver.model()` hands out what it holds."""
+    return here.source.is_model(node.func) and (bool(inputs) or here.source.is_known_model(node.func))
 
 
 def _forward(here: Expressions, node: ast.Call, inputs: list[Value]) -> Value:

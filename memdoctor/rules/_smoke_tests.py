@@ -1,4 +1,4 @@
-"""A single forward on made-up input whose result is only measured: it shows that a model runs, and costs nothing."""
+"""A single forward whose result is thrown away or only measured: it shows that a model runs, and costs little."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ _SHOWS = frozenset({"print", "len", "type"})
 
 
 def is_smoke_test(source: Source, scope: Scope, forward: Forward) -> bool:
-    """Once, on the likes of `torch.randn(1, 3, 224, 224)`, and of the result only the shape is looked at."""
+    """Once, and for no result: it is thrown away, or the input is made up and only the shape of the output is read."""
+    parent = source.parents[forward.node]
+    if not forward.loops and isinstance(parent, ast.Expr):
+        return True
     if forward.loops or not any(value.name == MADE_UP for value in ancestors(forward.value.inputs)):
         return False
-    parent = source.parents[forward.node]
     if isinstance(parent, ast.Assign):
         names = {path_of(place) for target in parent.targets for place in targets_of(target)}
         reads = (node for node in scope.own_nodes() if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
         return all(_is_measured(source, read) for read in reads if read.id in names)
-    return isinstance(parent, ast.Expr) or _is_measured(source, forward.node)
+    return _is_measured(source, forward.node)
 
 
 def _is_measured(source: Source, read: ast.expr) -> bool:

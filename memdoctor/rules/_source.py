@@ -127,7 +127,12 @@ class Source:
         name = path.split("[", 1)[0].rsplit(".", 1)[-1] if path.endswith("]") else path.rsplit(".", 1)[-1]
         if name in self.classes or BUILDER_NAME.match(name) or is_criterion(name) or path in self._defined:
             return False
-        return path in self.model_paths or self._is_module_instance(path) or self._is_named_like_model(path, name)
+        return self.is_known_model(callee) or self._is_named_like_model(path, name)
+
+    def is_known_model(self, callee: ast.AST) -> bool:
+        """By what is done to it in the file, or by its class; not by its name alone."""
+        path = (path_of(callee) or "").removesuffix(".forward").removesuffix(".module")
+        return path in self.model_paths or self._is_module_instance(path)
 
     def _is_named_like_model(self, path: str, name: str) -> bool:
         if self.is_mixed or name in self._defined or root_of(path) in self.imports.names:
