@@ -11,22 +11,18 @@ from collections.abc import Set
 CONVOLUTIONS = "convolutions"
 RECURRENT = "recurrent layers"
 
-_OTHERS = (
-    "simulated; of 176 programs that were recorded with PyTorch's CUDA build, nine of ten were equal to the byte"
-)
+_OTHERS = "of 176 programs that were recorded with PyTorch's CUDA build, nine of ten were equal to the byte"
 _SAID = {
     CONVOLUTIONS: (
-        "simulated; of 50 networks with convolutions, nine of ten came within 9 % of what nvidia-smi showed on an "
-        "A100, since what cuDNN takes is a model"
+        "of 50 networks with convolutions, nine of ten came within 9 % of what nvidia-smi showed on an A100, since what "
+        "cuDNN takes is a model"
     ),
-    RECURRENT: "simulated; what cuDNN takes for recurrent layers is a guess that no card has checked; the rest is exact",
+    RECURRENT: "what cuDNN takes for recurrent layers is a guess that no card has checked; the rest is exact",
 }
 """The least certain kind decides."""
 
 
 def precision(kinds: Set[str]) -> str:
     """What to expect of the peak, in a sentence without a full stop."""
-    for kind in (RECURRENT, CONVOLUTIONS):
-        if kind in kinds:
-            return _SAID[kind]
-    return _OTHERS
+    kind = next((kind for kind in (RECURRENT, CONVOLUTIONS) if kind in kinds), None)
+    return f"simulated; {_OTHERS if kind is None else _SAID[kind]}"
