@@ -31,7 +31,9 @@ def another_way_above_64(size: int) -> list[int]:
     return [MIB, size * MIB, *([size * MIB] if size > 64 else [])]
 
 
-def recorded(requests: Callable[[int], list[int]], room_mib: int, multiple_of: int = 1, max_size: int = 4096) -> Forecast:
+def recorded(
+    requests: Callable[[int], list[int]], room_mib: int, multiple_of: int = 1, max_size: int = 4096
+) -> Forecast:
     """Record what is asked for until nothing is."""
     forecast = Forecast(room_mib * MIB, multiple_of=multiple_of, max_size=max_size)
     asked: list[int] = []

@@ -15,7 +15,7 @@ import pytest
 import memdoctor
 from memdoctor import batch_trial
 from memdoctor.batch_trial import IN_TRIAL, Outcome, Request, Trials, run_trial
-from memdoctor.foundation.batch_sizes import BatchSize, Trial
+from memdoctor.foundation.batch_sizes import Trial
 from memdoctor.foundation.errors import BadInput, UnknownCard
 from memdoctor.user_function import UserFunction
 from memdoctor.user_script import UserScript, script
@@ -122,7 +122,7 @@ def two_mib_a_sample(request: Request) -> Outcome:
 
 
 def test_on_a_real_card_three_trials_prove_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first tells what the card gives; sizes are recorded quietly on a virtual one, which costs the card nothing."""
+    """The first tells what the card gives; sizes are recorded quietly on a virtual one, at no cost to it."""
     answers = Answers(monkeypatch, two_mib_a_sample)
     found = memdoctor.find_batch_size(program(tmp_path, ""))
     virtual = "1EiB"

@@ -100,7 +100,7 @@ def test_the_picture_has_a_point_for_each_size_that_has_bytes() -> None:
     points = [circle.findtext(f"{space}title") for circle in picture.iter(f"{space}circle")]
     assert points == ["1: 80.0 MiB", "2: 128.0 MiB", "12: 520.0 MiB", "24: 1000.0 MiB"]
     texts = ["".join(text.itertext()) for text in picture.iter(f"{space}text")]
-    assert "25: does not fit×" in texts and "the card: 1.0 GiB" in texts and "bytes against batch size on <card>" in texts
+    assert {"25: does not fit×", "the card: 1.0 GiB", "bytes against batch size on <card>"} <= set(texts)
 
 
 def test_the_picture_of_a_search_without_an_answer_is_one_too() -> None:
@@ -120,7 +120,8 @@ The smallest card that fits batch size 32 is a100-40gb (39.0 GiB).
 card              memory  fits        peak
 t4              15.0 GiB    no        full
 a100-40gb       39.0 GiB   yes    20.0 GiB"""
-    assert [card_line(card) for card in CARDS.cards] == ["t4 is too small, 0.5 s", "a100-40gb fits: peak 20.0 GiB, 0.5 s"]
+    assert card_line(CARDS.cards[0]) == "t4 is too small, 0.5 s"
+    assert card_line(CARDS.cards[1]) == "a100-40gb fits: peak 20.0 GiB, 0.5 s"
     assert json.loads(which_cards_json(CARDS))["cards"][0] == {
         "card": "t4", "total_bytes": 15 * 2**30, "fits": False, "peak_bytes": None, "seconds": 0.5}
 
