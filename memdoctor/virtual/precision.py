@@ -14,8 +14,8 @@ RECURRENT = "recurrent layers"
 _OTHERS = "of 176 programs that were recorded with PyTorch's CUDA build, nine of ten were equal to the byte"
 _SAID = {
     CONVOLUTIONS: (
-        "of 50 networks with convolutions, nine of ten came within 9 % of what nvidia-smi showed on an A100, since what "
-        "cuDNN takes is a model"
+        "of 50 networks with convolutions, nine of ten came within 9 % of what nvidia-smi showed on an A100, since "
+        "what cuDNN takes is a model"
     ),
     RECURRENT: "what cuDNN takes for recurrent layers is a guess that no card has checked; the rest is exact",
 }
