@@ -31,7 +31,11 @@ def test_it_steps_and_its_state_can_be_loaded(name: str, form: str) -> None:
         model = nn.Embedding(5, 3, sparse=True) if name == "SparseAdam" else nn.Linear(3, 3, bias=name != "Muon")
         model.cuda()
         data = torch.tensor([0, 1]) if name == "SparseAdam" else torch.randn(2, 3)
-        optimizer = getattr(torch.optim, name)(model.parameters(), **settings)
+        try:
+            optimizer = getattr(torch.optim, name)(model.parameters(), **settings)
+        except RuntimeError as error:
+            assert "of supported devices" in str(error)
+            pytest.skip(f"this PyTorch has no fused {name} for CUDA")
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
