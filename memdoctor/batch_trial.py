@@ -227,6 +227,7 @@ def _left_out(folder: str, names: list[str]) -> list[str]:
 
 
 def _end_group(leader: int) -> None:
+    assert leader > 0, "0 is the group of this process itself"
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 

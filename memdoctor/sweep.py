@@ -21,6 +21,8 @@ from memdoctor.foundation.sweeps import Sweep, SweepFile, SweepHeader, SweepPoin
 from memdoctor.user_function import UserFunction
 from memdoctor.virtual.cards import find_card
 
+_AGAIN_SECONDS = 0.1
+
 Answers = Generator[tuple[Request, Outcome], None, None]
 
 
@@ -111,10 +113,24 @@ def _in_processes(count: int, requests: Sequence[Request], time_limit_seconds: f
         finally:
             idle.put(trials)
 
-    with concurrent.futures.ThreadPoolExecutor(max(count, 1)) as threads, contextlib.ExitStack() as all_trials:
-        for _ in range(count):
-            idle.put(all_trials.enter_context(Trials(time_limit_seconds=time_limit_seconds)))
-        all_trials.callback(threads.shutdown, wait=False, cancel_futures=True)
-        waiting = [threads.submit(tried, request) for request in requests]
-        for ended in concurrent.futures.as_completed(waiting):
-            yield ended.result()
+    with concurrent.futures.ThreadPoolExecutor(max(count, 1)) as threads, contextlib.ExitStack() as stack:
+        all_trials = [stack.enter_context(Trials(time_limit_seconds=time_limit_seconds)) for _ in range(count)]
+        for trials in all_trials:
+            idle.put(trials)
+        answers = [threads.submit(tried, request) for request in requests]
+        try:
+            for ended in concurrent.futures.as_completed(answers):
+                yield ended.result()
+        finally:
+            _give_up(answers, all_trials)
+
+
+def _give_up(answers: Sequence[concurrent.futures.Future[tuple[Request, Outcome]]], running: Sequence[Trials]) -> None:
+    """End what runs, more than once for a trial whose process is only about to start.
+
+    Only then may `Trials` be closed: a thread that still listens to its process would take the wrong number for a trial.
+    """
+    waiting = [answer for answer in answers if not answer.cancel()]
+    while concurrent.futures.wait(waiting, timeout=_AGAIN_SECONDS).not_done:
+        for trials in running:
+            trials.stop()
