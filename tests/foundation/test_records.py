@@ -84,6 +84,7 @@ def test_the_form_of_a_finding() -> None:
             "unit": "step",
             "since_step": 0,
             "tensors": 0,
+            "is_cut": False,
             "also_held_by": ["best"],
         },
         "excerpt": "        total += loss",
