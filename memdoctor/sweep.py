@@ -128,7 +128,7 @@ def _in_processes(count: int, requests: Sequence[Request], time_limit_seconds: f
 def _give_up(answers: Sequence[concurrent.futures.Future[tuple[Request, Outcome]]], running: Sequence[Trials]) -> None:
     """End what runs, more than once for a trial whose process is only about to start.
 
-    Only then may `Trials` be closed: a thread that still listens to its process would take the wrong number for a trial.
+    Only then may `Trials` be closed: a thread that still listens to its process could take another number for one.
     """
     waiting = [answer for answer in answers if not answer.cancel()]
     while concurrent.futures.wait(waiting, timeout=_AGAIN_SECONDS).not_done:
