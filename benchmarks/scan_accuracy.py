@@ -30,7 +30,7 @@ from memdoctor.foundation.findings import Confidence
 
 TOLERANCE_LINES = 2
 ABOUT_FUNCTIONS = frozenset({"MD201", "MD206", "MD302"})
-ALSO_RIGHT = {"MD206": "MD201"}
+ALSO_RIGHT = {"MD206": "MD201", "MD201": "MD206"}
 """An evaluation that relies on `volatile` may be called by either name."""
 
 _OUTCOMES = {("tp", True): "found", ("tp", False): "missed", ("fp", True): "false", ("fp", False): "quiet"}
@@ -126,14 +126,22 @@ def _is_right(finding: tuple[Path, str, int], true: list[tuple[Path, str, int]])
     return any(_is_met(path, rule, place, alone) for where, rule, place in true if where == path)
 
 
-def _fix_commits(rows: list[Row], mirror: Path) -> dict[str, dict[str, int]]:
-    """For each rule: found and cleared, found and still reported, missed; for rule `none`: silent or false."""
+def _fix_commits(rows: list[Row], mirror: Path) -> dict[str, object]:
+    """For each rule: found and cleared, found and still reported, missed; for rule `none`: silent or false.
+
+    With the places that are neither cleared nor silent.
+    """
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    other: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, row in enumerate(rows):
             versions = list(_versions(row, mirror, Path(folder) / str(number)))
-            outcomes[row["rule"]][_repair(row, *versions) if len(versions) == 2 else "not available"] += 1
-    return {rule: dict(sorted(count.items())) for rule, count in sorted(outcomes.items())}
+            outcome = _repair(row, *versions) if len(versions) == 2 else "not available"
+            outcomes[row["rule"]][outcome] += 1
+            if outcome not in ("found and cleared", "silent"):
+                other.append(f"{row['rule']} {row['repo']} {row['path']}:{row['line_in_parent']}, {outcome}")
+    counts = {rule: dict(sorted(count.items())) for rule, count in sorted(outcomes.items())}
+    return {**counts, "neither_cleared_nor_silent": other}
 
 
 def _versions(row: Row, mirror: Path, folder: Path) -> Iterator[Path]:

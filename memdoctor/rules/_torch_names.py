@@ -94,8 +94,8 @@ MODEL_METHOD_NAME = re.compile(
 """The same for attributes of other objects, where a longer name is a verb: `trainer.model`, `reader.read_model`."""
 BUILDER_NAME = re.compile(
     r"_*(build|create|get|load|make|init|set|setup|prepare|define|wrap|save|export|convert|print|count"
-    r"|unwrap|fetch|find|select|restore|clone|copy|compile|freeze|unfreeze|update|parse|check|register|quantize|fuse|merge"
-    r"|push|upload|download|delete|add|initialize|construct|instantiate|reset|fit|deploy)(_|$)"
+    r"|unwrap|fetch|find|select|restore|clone|copy|compile|freeze|unfreeze|update|parse|check|register|quantize"
+    r"|fuse|merge|push|upload|download|delete|add|initialize|construct|instantiate|reset|fit|deploy)(_|$)"
 )
 MODULE_METHODS = frozenset(
     "eval train parameters named_parameters load_state_dict state_dict zero_grad half modules children".split()
