@@ -198,6 +198,12 @@ def test_the_wrong_form_is_refused_with_the_right_one(
     assert capfd.readouterr() == ("", ""), "misuse has no traceback"
 
 
+def test_what_is_neither_function_nor_trainer_is_refused(answer: Answer) -> None:
+    outcome = answer("make_step = 3")
+    assert outcome.refusal == "train.py:make_step is no function, but int."
+    assert outcome.next_step == "Name a function of that file."
+
+
 def test_another_axis_is_given_by_name(answer: Answer) -> None:
     text = "seen = []\ndef make_step(batch_size, seq_len): seen.append((batch_size, seq_len)); return lambda: None"
     answer(text, batch_size=512, axis="seq_len", at={"batch_size": 8})
