@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from memdoctor.analysis.diagnosis import conclude, diagnose
 from memdoctor.analysis.messages import is_out_of_memory, text_of
 from memdoctor.attribution import Attribution
@@ -28,7 +26,7 @@ from memdoctor.sensing.host import resident_bytes
 from memdoctor.sensing.looker import Looker
 from memdoctor.sensing.models import Models
 from memdoctor.sensing.recorder import Recorder
-from memdoctor.sensing.rises import BytesOf, Rises
+from memdoctor.sensing.rises import Rises, bytes_on
 from memdoctor.sensing.ticks import Ledger
 from memdoctor.surroundings import Surroundings
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
@@ -184,7 +182,7 @@ class _Watched:
     def __init__(self, recording: Recording, before: Counters, models: Models) -> None:
         self.allocator, ledger = _device_in_use()
         self._gpu = ledger if isinstance(ledger, VirtualGPU) else None
-        self.rises = Rises(models, ledger.bytes_of if isinstance(ledger, Census) else _bytes_on(ledger))
+        self.rises = Rises(models, ledger.bytes_of if isinstance(ledger, Census) else bytes_on(ledger))
         self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
         self._allocated = RunningMaximum(before.allocated_bytes, before.peak_allocated_bytes)
         self._reserved = RunningMaximum(before.reserved_bytes, before.peak_reserved_bytes)
@@ -256,14 +254,6 @@ def _device_in_use() -> tuple[Allocator, Ledger]:
     if card is not None:
         return card, Census("cuda")
     return HostAllocator(), Census("cpu")
-
-
-def _bytes_on(ledger: Ledger) -> BytesOf:
-    def bytes_of(storage: torch.UntypedStorage) -> int:
-        record = ledger.storages.get(storage._cdata)
-        return record.block_bytes if record is not None else 0
-
-    return bytes_of
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -17,6 +17,7 @@ from memdoctor.sensing.edges import edges, is_tensor
 from memdoctor.sensing.models import Models
 from memdoctor.sensing.owners import undisturbed
 from memdoctor.sensing.roots import user_roots
+from memdoctor.sensing.ticks import Ledger
 
 _WORTHY_RISE = 1.01
 _MOST_RISES = 32
@@ -99,3 +100,12 @@ def _reachable() -> Iterator[object]:
             seen[id(value)] = value
             yield value
             waiting.extend(child for _, child in edges(value))
+
+
+def bytes_on(ledger: Ledger) -> BytesOf:
+    """What a card's ledger has of a storage; 0 for one that is not on it."""
+    def bytes_of(storage: torch.UntypedStorage) -> int:
+        record = ledger.storages.get(storage._cdata)
+        return record.block_bytes if record is not None else 0
+
+    return bytes_of
