@@ -254,13 +254,13 @@ main()
     "words",
     [
         pytest.param(["-m", "pdb", "-c", "continue"], id="pdb"),
-        pytest.param(["-m", "coverage", "run", "--data-file=/dev/null"], id="coverage"),
+        pytest.param(["-m", "coverage", "run", "--data-file={folder}/coverage"], id="coverage"),
         pytest.param(["-X", "dev", "-W", "error::ResourceWarning"], id="development mode"),
     ],
 )
 def test_tools_that_trace_a_program_may_run_it(tmp_path: Path, words: list[str]) -> None:
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, *words, str(script)]
+    command = [sys.executable, *(word.format(folder=tmp_path) for word in words), str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert "12 none 0" in done.stdout, done.stderr
