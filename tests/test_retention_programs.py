@@ -23,7 +23,7 @@ def searches_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 KEEPS = [
     pytest.param("asyncio_producer", "received", 15, 1024, False, id="a list in a coroutine that waits"),
-    pytest.param("context_output", "ctx.y", 11, 1024, True, id="the output of a custom function on its ctx"),
+    pytest.param("context_output", "ctx.y", 15, 1024, True, id="the output of a custom function on its ctx"),
     pytest.param("dataclass_state", "Progress.embeddings", 17, 2560, False, id="a field of a dataclass with slots"),
     pytest.param("decorator_history", "penalty.results", 13, 2048, True, id="a list on a decorated function"),
     pytest.param("epoch_lists", "Log.epochs", 15, 1024, False, id="one list for each epoch, all kept"),

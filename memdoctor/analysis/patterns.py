@@ -74,7 +74,8 @@ def _cycle_of_context(kept: Kept) -> Pattern | None:
     return Pattern(
         "MD107",
         "tensor-on-ctx",
-        f"No variable holds it: {kept.name} ties the tensor to its own graph, a cycle that the collector cannot see.",
+        f"No variable holds it: {kept.name} ties the tensor to its own graph. At best the garbage collector frees such a "
+        "cycle, which does not know that the card fills.",
         f"Pass the tensor to `ctx.save_for_backward` instead of setting {kept.name}.",
     )
 

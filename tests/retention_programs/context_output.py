@@ -1,5 +1,9 @@
-"""A custom function that sets its output on `ctx`: a cycle that the collector cannot see."""
+"""A custom function that sets its output on `ctx`: a cycle, in a program that keeps the collector from its loop."""
+import gc
+
 import torch
+
+gc.disable()
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -24,3 +28,4 @@ for step in range(18):
     loss.backward()
     optimizer.step()
 print("done")
+gc.enable()
