@@ -27,8 +27,9 @@ def backward_workspace_bytes(
 
     cuDNN's heuristics are not public. The kernels for tensor cores read channels last, so tensors in PyTorch's usual
     layout are copied; forward there are kernels that do without, and a convolution of single channels (depthwise) does
-    not run on tensor cores. How many copies was fitted, with the bytes outside of PyTorch, to one half of 494 timm
-    models trained on an A100 and checked on the other (`benchmarks/timm_peaks.py` has split and errors): one of each.
+    not run on tensor cores. How many copies was fitted, with the bytes outside of PyTorch, to nvidia-smi's peaks of 25
+    timm models trained on an A100, and checked on 25 others (`benchmarks/timm_peaks.py` has split and errors): one of
+    each, and none forward.
     Not seen by the model: single shapes for which cuDNN takes several times as much.
     """
     if groups_are_channels:
