@@ -74,8 +74,8 @@ def _cycle_of_context(kept: Kept) -> Pattern | None:
     return Pattern(
         "MD107",
         "tensor-on-ctx",
-        f"No variable holds it: {kept.name} ties the tensor to its own graph. At best the garbage collector frees such a "
-        "cycle, which does not know that the card fills.",
+        f"No variable holds it: {kept.name} ties the tensor to its own graph. At best the garbage collector frees such "
+        "a cycle, and it does not know that the card fills.",
         f"Pass the tensor to `ctx.save_for_backward` instead of setting {kept.name}.",
     )
 
