@@ -149,6 +149,8 @@ def _scalars_with_graph(kept: Kept) -> Pattern | None:
 
 def _detached_view(kept: Kept) -> str:
     """`mse_loss` on a card reduces in place: its result is the first element of all it has computed."""
+    if not kept.is_container:
+        return ""  # a sum is one block
     if kept.view_bytes is None:
         return " `.detach()` would drop the graph too, and leave a block of the card for each value."
     return " `.detach()` would not be enough: the value is a view of a larger storage."
@@ -161,13 +163,28 @@ def _state_with_graph(kept: Kept) -> Pattern | None:
         "MD104",
         "hidden-state-without-detach",
         "It carries the graph of all earlier iterations into the next.",
-        f"Cut it once per iteration: `{kept.name} = {kept.name}.detach()`.",
+        f"Cut it once per iteration: `{_cut(kept.name)}`.",
     )
+
+
+def _cut(name: str) -> str:
+    """A recurrent state is often a tuple, which takes no new element."""
+    whole, bracket, index = name.rpartition("[")
+    if bracket and index[:-1].isdigit():
+        return f"{whole} = tuple(each.detach() for each in {whole})"
+    return f"{name} = {name}.detach()"
 
 
 def _with_graph(kept: Kept) -> Pattern | None:
     if not kept.with_graph:
         return None
+    if not any(path.through_graph for path in kept.paths):
+        return Pattern(
+            "MD102",
+            "output-kept-with-graph",
+            "These bytes are the tensors themselves; their graphs have saved nothing more.",
+            f"Put `.detach().cpu()` into {kept.name}, or a number; `.detach()` alone frees nothing of the card.",
+        )
     return Pattern(
         "MD102",
         "output-kept-with-graph",

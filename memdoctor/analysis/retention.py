@@ -34,10 +34,8 @@ def findings(
     empty = shells(looks)
     lasts, grows = lasting(looks, capacity_bytes, source), enlarging(looks, source)
     kept = [*_of_survivors(lasts, source), *_of_all_enlarging(grows, source)]
-    found = (
-        *(_with_nodes(each, empty) for each in kept),
-        *(_of_shell(shell, source) for shell in empty if not any(each.keeps(shell) for each in kept)),
-    )
+    alone = [shell for shell in empty if not any(each.keeps(shell) for each in kept)]
+    found = (*(_with_nodes(each, empty) for each in kept), *_of_shells(alone, source))
     return tuple(replace(finding, excerpt=_excerpt(finding.location, source)) for finding in found)
 
 
@@ -123,21 +121,35 @@ def _of_enlarging(each: Enlarging, source: Source) -> Finding:
     return _finding(enlarging_pattern(name), retainer, Confidence.MEDIUM)
 
 
-def _of_shell(each: Shell, source: Source) -> Finding:
-    name = holder_name(_without_elements(each.path.pieces))
+def _of_shells(empty: Sequence[Shell], source: Source) -> Iterator[Finding]:
+    """One finding for all that one statement makes longer: the averages of all parameters."""
+    groups: dict[Location | tuple[Piece, ...], list[Shell]] = {}
+    for shell in empty:
+        pieces = _without_elements(shell.path.pieces)
+        location = _location(pieces, [shell.path], shell.look, source)
+        groups.setdefault(location or pieces, []).append(shell)
+    for key, group in groups.items():
+        yield _of_shell(group, key if isinstance(key, Location) else None)
+
+
+def _of_shell(group: Sequence[Shell], location: Location | None) -> Finding:
+    first = group[0]
+    name = holder_name(_common([_without_elements(each.path.pieces) for each in group]))
+    nodes = sum(each.nodes_per_tick for each in group)
     retainer = Retainer(
         name=name,
-        path=holder_path(each.path.pieces),
-        location=_location(_without_elements(each.path.pieces), [each.path], each.look, source),
+        path=holder_path(first.path.pieces),
+        location=location,
         bytes_per_step=0,
         keeps_graph=True,
-        host_bytes_per_step=each.host_bytes_per_tick,
-        graph_nodes_per_step=each.nodes_per_tick,
-        unit=each.look.unit,
-        since_step=each.first.step,
-        tensors=1,
+        host_bytes_per_step=max(each.host_bytes_per_tick for each in group),  # each is that of the process
+        graph_nodes_per_step=nodes,
+        unit=first.look.unit,
+        since_step=first.first.step,
+        tensors=len(group),
     )
-    return _finding(shell_pattern(name, each.nodes_per_tick, is_scalar=each.path.is_scalar), retainer, Confidence.HIGH)
+    is_scalar = all(each.path.is_scalar for each in group)
+    return _finding(shell_pattern(name, nodes, is_scalar=is_scalar), retainer, Confidence.HIGH)
 
 
 def _finding(pattern: Pattern, retainer: Retainer, confidence: Confidence) -> Finding:

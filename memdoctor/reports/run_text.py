@@ -49,7 +49,7 @@ def _headline(report: RunReport) -> str:
     if not report.findings:
         return f"memdoctor: {growth.explanation}"
     worst, others = report.findings[0], len(report.findings) - 1
-    more = f" ({others} more below.)" if others else ""
+    more = f" ({others} more below; this is the sum of all.)" if others else ""
     answer = f"memdoctor: {growth.verdict}: {worst.variable} at {worst.location or 'an unknown line'}."
     return f"{answer} {growth.explanation}{_full(growth)}{more}"
 

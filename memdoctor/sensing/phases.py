@@ -18,7 +18,7 @@ import torch
 from memdoctor.foundation.phases import EVAL, LOAD, SAVE, TRAIN, PhaseReading
 
 _MOST_CHANGES = 1000
-"""More often than an epoch: a frozen teacher or a target network is called in each step, and no phase begins."""
+"""More often than an epoch."""
 
 Figures = Callable[[], tuple[int, int]]
 """Allocated bytes now, and the most so far."""
@@ -27,6 +27,7 @@ Figures = Callable[[], tuple[int, int]]
 @dataclass
 class _Phase:
     times: int = 0
+    calls: int = 0
     before_bytes: int = 0
     after_bytes: int = 0
     peak_bytes: int | None = None
@@ -68,21 +69,27 @@ class Phases:
         trains = module.training and torch.is_grad_enabled()
         self._change(TRAIN if trains else EVAL)
         phase = self._phases[self._running]
+        phase.calls += 1
         phase.gradients = phase.gradients or torch.is_grad_enabled()
         phase.input_bytes = max(phase.input_bytes, _bytes_of(args))
 
     @property
     def readings(self) -> tuple[PhaseReading, ...]:
         """In the order in which they first came; none of a program whose phases alternate within its iterations."""
-        if self._changes > _MOST_CHANGES:
+        if self._changes > _MOST_CHANGES or self._alternate():
             return ()
         return tuple(
             PhaseReading(
-                name, phase.times, phase.before_bytes, phase.after_bytes, phase.peak_bytes, phase.gradients,
+                name, phase.times, phase.before_bytes, phase.after_bytes, _known_peak(phase), phase.gradients,
                 phase.input_bytes,
             )
             for name, phase in self._phases.items()
         )
+
+    def _alternate(self) -> bool:
+        """True where each training is one call: a frozen teacher or a target network, called in each iteration."""
+        train = self._phases.get(TRAIN, _Phase())
+        return train.times > 1 and train.calls == train.times
 
     def _within(self, name: str, original: Any) -> Any:
         @functools.wraps(original)
@@ -111,6 +118,13 @@ class Phases:
             begun.times += 1
             begun.before_bytes = allocated_bytes
         self._running, self._peak_before_bytes = name, peak_bytes
+
+
+def _known_peak(phase: _Phase) -> int | None:
+    """A peak is seen only where it is a new one of the run; later the phase may have begun far above it."""
+    if phase.peak_bytes is None or phase.peak_bytes < max(phase.before_bytes, phase.after_bytes):
+        return None
+    return phase.peak_bytes
 
 
 def _bytes_of(args: Any) -> int:

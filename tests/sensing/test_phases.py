@@ -54,6 +54,27 @@ def test_the_borders_and_peaks_of_training_and_evaluation() -> None:
     assert card.asked == 4
 
 
+def test_a_target_network_in_each_of_a_few_steps_makes_no_phases() -> None:
+    with Phases(Card().figures) as phases:
+        for _ in range(3):
+            call(phases)
+            call(phases, evaluates=True)
+    assert phases.readings == ()
+
+
+def test_a_peak_that_later_phases_begin_above_is_not_known() -> None:
+    """900 was the first evaluation's; the second begins at 2,000, below the 3,000 that training took before it."""
+    card = Card()
+    with Phases(card.figures) as phases:
+        for allocated_bytes, peak_bytes in ((100, 500), (2000, 3000)):
+            call(phases)
+            call(phases)
+            card.take(allocated_bytes, peak_bytes)
+            call(phases, evaluates=True)
+            card.take(allocated_bytes, peak_bytes + 400 if allocated_bytes == 100 else peak_bytes)
+    assert [(each.phase, each.peak_bytes) for each in phases.readings] == [("train", 3000), ("eval", None)]
+
+
 def test_an_evaluation_with_gradients_is_told() -> None:
     with Phases(Card().figures) as phases:
         phases.call(MODEL.eval(), ())
