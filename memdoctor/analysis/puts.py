@@ -75,7 +75,7 @@ class SourceFile:
     limits: list[Limit] = field(default_factory=list)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=2048)  # more than the files of a project: each verdict reads them all
 def read_source(path: str, source: str) -> SourceFile:
     """Nothing for source that does not parse."""
     found = SourceFile(path)
