@@ -6,16 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.foundation.phases import EVAL, TRAIN, PhaseReading
-from memdoctor.foundation.units import format_bytes
+from memdoctor.foundation.units import MIB, format_bytes
 
 _CLEARLY = 1.1
+_WORTHY_BYTES = 16 * MIB
 
 
 def phase_findings(phases: Sequence[PhaseReading]) -> Iterator[Finding]:
     """Nothing where a peak is not known, or where the program does only one of both."""
     peaks = {each.phase: each for each in phases if each.peak_bytes}
     training, evaluation = peaks.get(TRAIN), peaks.get(EVAL)
-    if training is None or evaluation is None or _peak(evaluation) < _CLEARLY * _peak(training):
+    if training is None or evaluation is None:
+        return
+    if _peak(evaluation) < max(_CLEARLY * _peak(training), _peak(training) + _WORTHY_BYTES):
         return
     more = (
         f"Evaluation takes more of the card than training, {format_bytes(_peak(evaluation))} against "

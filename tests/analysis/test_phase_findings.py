@@ -34,6 +34,7 @@ def test_the_cause_is_named(phase: PhaseReading, code: str, says: str) -> None:
     "phases",
     [
         pytest.param([TRAINING, evaluation(105)], id="about the same"),
+        pytest.param([TRAINING, evaluation(115)], id="15 MiB more"),
         pytest.param([TRAINING, evaluation(None, gradients=True)], id="less: its peak is not known"),
         pytest.param([evaluation(150, gradients=True)], id="a program that only evaluates"),
         pytest.param([], id="no phases"),
