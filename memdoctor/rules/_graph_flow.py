@@ -11,6 +11,7 @@ import ast
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from memdoctor.rules._arguments import says
 from memdoctor.rules._loops import Loop
 from memdoctor.rules._modes import Mode
 from memdoctor.rules._names import shown
@@ -79,6 +80,11 @@ class Backward:
     operand: Value
     loops: tuple[Loop, ...]
 
+    @property
+    def retains_graph(self) -> bool:
+        """It leaves the activations where they are, for one more backward."""
+        return any(says(self.node, name, True) for name in ("retain_graph", "retain_variables", "create_graph"))
+
 
 @dataclass(eq=False)
 class LocalCall:
@@ -143,6 +149,16 @@ class Flow:
     def backwarded(self) -> set[Value]:
         """Everything that a backward reaches: wanted, whatever it is kept in."""
         return ancestors(self.operands)
+
+    @cached_property
+    def _freed(self) -> set[Value]:
+        return ancestors(backward.operand for backward in self.backwards if not backward.retains_graph)
+
+    def is_retained(self, value: Value) -> bool:
+        """Of a graph that it is made of, only backwards that retain it have run: the activations are still there."""
+        made_of = ancestors([value])
+        begins = {part for part in made_of if part.kind is Kind.SOURCE} or made_of & self.proven
+        return any(part.retained_inside or part in self.backwarded for part in begins - self._freed)
 
     def is_backwarded(self, forward: Forward) -> bool:
         """A backward reaches it, in its own iteration where both are in one loop: the next iteration makes another."""

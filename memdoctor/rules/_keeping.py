@@ -66,7 +66,7 @@ def growing_loops(source: Source, flow: Flow, keep: Keep) -> Iterator[Loop]:
 
 def _is_handed_on(source: Source, flow: Flow, keep: Keep) -> bool:
     """The caller gets it with its graph, and may train on it: no backward has run, and nothing says evaluation."""
-    if is_freed(flow, keep.item) or _is_evaluated(flow, keep) or is_evaluation(flow.scope.name):
+    if has_had_backward(flow, keep.item) or _is_evaluated(flow, keep) or is_evaluation(flow.scope.name):
         return False
     given = ancestors(value for value in flow.returns if flow.state(value) is not State.NO)
     return keep.value in given and not callers_only_read(source, flow.scope)
@@ -78,7 +78,12 @@ def has_fresh_forward(item: Value, loop: Loop) -> bool:
 
 
 def is_freed(flow: Flow, item: Value) -> bool:
-    """A backward, here or in the function that returned it, has released the activations of its graph."""
+    """A backward has released the activations of its graph."""
+    return has_had_backward(flow, item) and not flow.is_retained(item)
+
+
+def has_had_backward(flow: Flow, item: Value) -> bool:
+    """A backward has run on its graph, here or in the function that returned it."""
     begins = {value for value in ancestors([item]) if value.kind is Kind.SOURCE or value in flow.proven}
     return any(value.freed_inside or value in flow.backwarded for value in begins)
 
@@ -95,7 +100,7 @@ def kept_outputs(source: Source, flow: Flow) -> Iterator[Keep]:
     for keep in flow.keeps:
         loops = growing_loops(source, flow, keep) if carries_output(flow, keep) else ()
         if any(has_fresh_forward(keep.item, loop) for loop in loops):
-            if is_freed(flow, keep.item) or _is_evaluated(flow, keep) or _is_collected(source, flow, keep):
+            if has_had_backward(flow, keep.item) or _is_evaluated(flow, keep) or _is_collected(source, flow, keep):
                 yield keep
             elif _is_of_trained_model(flow, keep) and not flow.begins_outside(keep):
                 yield keep

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from memdoctor.rules._callers import calls_of
 from memdoctor.rules._graph_flow import Flow, Keep, LocalCall
-from memdoctor.rules._keeping import is_freed
+from memdoctor.rules._keeping import has_had_backward, is_freed
 from memdoctor.rules._names import identifiers, path_of, root_of
 from memdoctor.rules._scopes import Scope
 from memdoctor.rules._source import Source
@@ -28,7 +28,7 @@ def freed_by_calls(source: Source, flow: Flow, keep: Keep) -> list[bool]:
         return [] if keep.is_sum and keep.path.isidentifier() else list(_through_parameter(source, flow, keep))
     if not flow.begins_outside(keep) or _is_emptied(source, flow, keep) or _is_trained_on(source, flow, keep):
         return []
-    return [True] if is_freed(flow, keep.item) else list(_in_loops(source, flow))
+    return [is_freed(flow, keep.item)] if has_had_backward(flow, keep.item) else list(_in_loops(source, flow))
 
 
 def _in_loops(source: Source, flow: Flow) -> Iterator[bool]:

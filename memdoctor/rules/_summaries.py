@@ -40,6 +40,7 @@ def _translated(
         value = here.source_value(node, role, arguments.values())
         value.from_summary = True
         value.freed_inside = not flow.backwarded.isdisjoint(ancestors(returned))
+        value.retained_inside = any(flow.is_retained(part) for part in returned)
         return value
     given = {flow.state_given_graph_arguments(value) for value in returned}
     if given == {State.YES} and _only_parameters(flow, returned):

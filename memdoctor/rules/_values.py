@@ -76,6 +76,8 @@ class Value:
     """True if another function of the file had to be read to know."""
     freed_inside: bool = False
     """That function ran the backward of what it returned."""
+    retained_inside: bool = False
+    """And retained its activations."""
 
 
 def cut() -> Value:

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from memdoctor.foundation.findings import Advice, Applicability, Confidence, Finding, Severity
 from memdoctor.rules._edits import after, takes_suffix, without_gradients
 from memdoctor.rules._graph_flow import Flow, Keep
-from memdoctor.rules._keeping import is_freed, kept_outputs, needs_summary
+from memdoctor.rules._keeping import has_had_backward, is_freed, kept_outputs, needs_summary
 from memdoctor.rules._meters import graphs_given
 from memdoctor.rules._names import shown
 from memdoctor.rules._rule import Rule
@@ -72,7 +72,7 @@ def _finding(source: Source, keep: Keep, freed: bool, from_summary: bool, advice
 
 
 def _advice(source: Source, flow: Flow, keep: Keep) -> Advice:
-    if not is_freed(flow, keep.item) and not flow.runs_backward and flow.scope.name:
+    if not has_had_backward(flow, keep.item) and not flow.runs_backward and flow.scope.name:
         return Advice(f"Put `@torch.no_grad()` above `def {flow.scope.name}`, and keep `.cpu()` of it.",
                       Applicability.UNSAFE, without_gradients(source, flow.scope))
     return _cut(source, keep)
