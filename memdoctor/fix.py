@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Applicability, Skipped
 from memdoctor.scanning.files import STANDARD_INPUT
 from memdoctor.scanning.fixes import Fix, diff_of, fix_of, write
@@ -20,11 +21,13 @@ def fixes(
     """Each file that was fixed, or would be in a dry run, and each that had to be left alone.
 
     Safe fixes compute the same; `unsafe` adds those that may change what the program does. Files that cannot be read
-    are left to the scan to report.
+    are left to the scan to report. Raises `BadInput` for standard input, before anything is written.
     """
+    if STANDARD_INPUT in paths:
+        raise BadInput("Standard input cannot be repaired in place.", "Name the file, or scan - without a fix.")
     allowed = {Applicability.SAFE, Applicability.UNSAFE} if unsafe else {Applicability.SAFE}
     for path in list(questions.files_in(paths)):
-        if isinstance(path, Skipped) or path == STANDARD_INPUT:
+        if isinstance(path, Skipped):
             continue
         try:
             data = read(path)

@@ -27,7 +27,10 @@ _FORMATS = {
 
 
 def _codes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
-    return [code for value in values for code in value.replace(",", " ").split()]
+    codes = [code for value in values for code in value.replace(",", " ").split()]
+    if parameter.name == "select" and values and not codes:
+        raise BadInput("--select names no rule.", "Name one, as MD101, or leave the option out.")
+    return codes
 
 
 @click.command("scan")

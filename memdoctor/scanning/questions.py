@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Confidence, Skipped
 from memdoctor.rules import ALL_RULES, Rule, find_rule
 from memdoctor.scanning.files import files_of
@@ -27,8 +28,9 @@ class Questions:
     _rules: dict[Settings, list[Rule]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises `UnknownRule` for a misspelt code, also where there will be no file."""
-        _chosen(self.select, self.ignore)
+        """Raises `UnknownRule` for a misspelt code, `BadInput` if no rule is left, also where there will be no file."""
+        if not _chosen(self.select, self.ignore):
+            raise BadInput("Every rule that is selected is also ignored.", "Name a rule in only one of the two.")
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from memdoctor.rules import find_rule
 from memdoctor.scanning.ignore_patterns import Pattern, patterns_of
 
 _Section = dict[str, Any]
+_BEGIN_OF_SECTION = re.compile(rb"\[\s*(tool\s*\.\s*)?memdoctor\b")
+"""Without the closing bracket: where it is missing, the parser has to say so."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Configuration:
 def _speaks_of_memdoctor(path: str) -> bool:
     try:
         with open(path, "rb") as stream:
-            return b"memdoctor]" in stream.read()
+            return _BEGIN_OF_SECTION.search(stream.read()) is not None
     except OSError:
         return False
 

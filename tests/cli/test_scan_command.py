@@ -103,6 +103,21 @@ def test_fix_repairs_and_reports_the_rest(leak: str) -> None:
     assert "MD201" in done.stdout and "MD101" not in done.stdout
 
 
+@pytest.mark.parametrize("option", ["--fix", "--unsafe-fixes", "--diff"])
+def test_standard_input_cannot_be_fixed(leak: str, option: str) -> None:
+    done = _memdoctor("scan", option, leak, "-", stdin=LEAK)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Standard input cannot be repaired in place." in done.stderr
+    assert Path(leak).read_text(encoding="utf-8") == LEAK
+
+
+@pytest.mark.parametrize("choice", [["--select", ""], ["--select", "MD101,", "--ignore", "loss-kept-with-graph"]])
+def test_a_choice_that_leaves_no_rule_is_refused(leak: str, choice: list[str]) -> None:
+    done = _memdoctor("scan", leak, *choice)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "rule" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_nothing_to_fix_is_said(leak: str) -> None:
     done = _memdoctor("scan", "--fix", "--ignore", "MD101", leak)
     assert (done.returncode, done.stderr) == (0, "memdoctor: there is nothing to fix.\n")

@@ -111,11 +111,19 @@ class TestMistakes:
             memdoctor.scan([tmp_path])
 
     @needs_toml
-    @pytest.mark.parametrize("text", ["[tool.memdoctor]\nselect = 5\n", "[tool.memdoctor]\nselect = [\n"])
+    @pytest.mark.parametrize("text", [
+        "[tool.memdoctor]\nselect = 5\n", "[tool.memdoctor]\nselect = [\n", "[tool.memdoctor\nselect = 5\n",
+    ])
     def test_in_toml(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
         with pytest.raises(BadInput, match="pyproject.toml"):
             memdoctor.scan([tmp_path])
+
+
+@needs_toml
+def test_a_broken_toml_of_others_is_left_to_them(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.other\n", encoding="utf-8")
+    assert not memdoctor.scan([tmp_path]).skipped
 
 
 def test_a_python_without_toml_says_what_it_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
