@@ -6,7 +6,7 @@ look like growth to whoever compares two readings, and are named so that nobody 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -92,10 +92,11 @@ def _alike(values: Mapping[str, Any], parameters: Mapping[str, torch.Tensor]) ->
 
 
 def _reachable() -> Iterator[object]:
+    """What is near the variables first: a copy of a model is not deep in some library's tables."""
     seen: dict[int, object] = {}
-    waiting = [root.value for root in user_roots()]
+    waiting = deque(root.value for root in user_roots())
     while waiting and len(seen) < _MAX_OBJECTS:
-        value = waiting.pop()
+        value = waiting.popleft()
         if id(value) not in seen and not is_tensor(value):
             seen[id(value)] = value
             yield value
