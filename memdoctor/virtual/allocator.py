@@ -53,11 +53,13 @@ class CachingAllocator:
             or settings.max_split_bytes < UNLIMITED)
         self._max_split_bytes = UNLIMITED if settings.expandable_segments else settings.max_split_bytes
 
-    def malloc(self, nbytes: int, stream: int = 0) -> Block:
+    def malloc(self, nbytes: int, stream: int = 0, is_optional: bool = False) -> Block:
         """Take a block of at least `nbytes`; 0 bytes give a block of 0 bytes, which is counted nowhere.
 
-        Raises `AllocatorOutOfMemory`. Long, because every tensor of a program passes here: what settings, streams,
-        private pools and a full card add is behind one test each, and each call more costs 5 to 10 % of the speed.
+        An optional block is taken only where no cached memory has to be given back for it, and its refusal is counted
+        nowhere. Raises `AllocatorOutOfMemory`. Long, because every tensor of a program passes here: what settings,
+        streams, private pools and a full card add is behind one test each, and each call more costs 5 to 10 % of the
+        speed.
         """
         if self._waiting and not self._pools.is_private_open:
             self._free_waiting()
@@ -68,7 +70,7 @@ class CachingAllocator:
         free_blocks = (pools.small if size_bytes <= SMALL_BYTES else pools.large)[stream]
         block = free_blocks.take(size_bytes) if self._any_fit_is_good else self._choose(free_blocks, size_bytes)
         if block is None:
-            block = self._supply.obtain(free_blocks, size_bytes)
+            block = self._supply.obtain(free_blocks, size_bytes, is_optional)
 
         was_split = block.previous is not None or block.next is not None
         rest_bytes = block.size_bytes - size_bytes

@@ -16,7 +16,10 @@ LONGEST = 500_000
 
 
 class RecordingAllocator(CachingAllocator):
-    """Writes down every request; gives up where the ints cannot say it: other streams, private pools, too many."""
+    """Writes down every request that a card must serve.
+
+    Gives up where the ints cannot say it: other streams, private pools, too many.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -25,11 +28,11 @@ class RecordingAllocator(CachingAllocator):
         self._index_of: dict[Block, int] = {}
         self._allocations = 0
 
-    def malloc(self, nbytes: int, stream: int = 0) -> Block:
-        block = super().malloc(nbytes, stream)
+    def malloc(self, nbytes: int, stream: int = 0, is_optional: bool = False) -> Block:
+        block = super().malloc(nbytes, stream, is_optional)
         if stream:
             self.requests = None
-        if nbytes:
+        if nbytes and not is_optional:
             self._index_of[block] = self._allocations
             self._allocations += 1
             self._note(nbytes)

@@ -29,10 +29,15 @@ class Supply:
         self._allowed_bytes = allowed_bytes
         self._segments = (ExpandableSegments if settings.expandable_segments else CudaMallocSegments)(driver, settings)
 
-    def obtain(self, free_blocks: FreeBlocks, size_bytes: int) -> Block:
-        """A block of at least `size_bytes` that was not cached; raises `AllocatorOutOfMemory`."""
+    def obtain(self, free_blocks: FreeBlocks, size_bytes: int, is_optional: bool) -> Block:
+        """A block of at least `size_bytes` that was not cached; raises `AllocatorOutOfMemory`.
+
+        For an optional one nothing is given back, and a refusal is not counted.
+        """
         self._collect_garbage()
         block = self._grow(free_blocks, size_bytes)
+        if block is None and is_optional:
+            raise self._shortage(size_bytes)
         if block is None and self._release_oversize(free_blocks, size_bytes):
             block = self._grow(free_blocks, size_bytes)
         if block is None and not self._pools.is_private_open:
@@ -40,6 +45,8 @@ class Supply:
             self.num_alloc_retries += 1
             block = self._grow(free_blocks, size_bytes)
         if block is None:
+            self.num_ooms += 1
+            self._driver.note("oom", 0, size_bytes)
             raise self._shortage(size_bytes)
         return block
 
@@ -86,8 +93,6 @@ class Supply:
                 self._driver.free_segment(block)
 
     def _shortage(self, size_bytes: int) -> AllocatorOutOfMemory:
-        self.num_ooms += 1
-        self._driver.note("oom", 0, size_bytes)
         return AllocatorOutOfMemory(
             size_bytes=size_bytes,
             segment_bytes=self._settings.segment_size(size_bytes),

@@ -180,12 +180,12 @@ class Ledger:
             self.observer.refused(nbytes, tensor, self.operator if tensor is not None else None, shortage)
         raise torch.OutOfMemoryError(str(shortage))
 
-    def _take(self, nbytes: int) -> Block:
+    def _take(self, nbytes: int, *, is_optional: bool = False) -> Block:
         with self._lock:
             self._free_waiting()
             was_busy, self._is_busy = self._is_busy, True
             try:
-                block = self.allocator.malloc(nbytes, self.stream)
+                block = self.allocator.malloc(nbytes, self.stream, is_optional)
                 if self.history is not None:
                     self.history.note("alloc", block)
                 return block
@@ -193,11 +193,11 @@ class Ledger:
                 self._is_busy = was_busy
 
     def borrow(self, nbytes: int) -> None:
-        """Take a block and give it back at once; a library that is refused does with less, so that nobody is told."""
+        """Take a block and give it back at once; refused, a library does with less, and that counts nowhere."""
         if not nbytes:
             return
         try:
-            block = self._take(nbytes)
+            block = self._take(nbytes, is_optional=True)
         except AllocatorOutOfMemory:
             return
         if self.observer is not None:

@@ -41,4 +41,18 @@ def test_a_workspace_that_does_not_fit_is_done_without() -> None:
         layer = nn.Conv2d(64, 64, 3, padding=1, bias=False).cuda()
         image = torch.randn(16, 64, 128, 128, device="cuda", requires_grad=True)
         layer(image).sum().backward()
+        counts = torch.cuda.memory_stats()
     assert gpu.max_allocated_bytes > 3 * IMAGE_BYTES
+    assert (counts["num_ooms"], counts["num_alloc_retries"]) == (0, 0), "the program was refused nothing"
+
+
+def test_a_forecast_does_not_ask_for_a_workspace() -> None:
+    """The card need not serve it; so it is not among the requests that a card has to."""
+    requests = {}
+    for workspace in ("model", "none"):
+        with virtual_gpu("a100-40gb", cudnn_workspace=workspace) as gpu:
+            gpu.record_requests()
+            layer = nn.Conv2d(64, 64, 3, padding=1, bias=False).cuda()
+            layer(torch.randn(16, 64, 128, 128, device="cuda", requires_grad=True)).sum().backward()
+            requests[workspace] = gpu.requests
+    assert requests["model"] == requests["none"]
