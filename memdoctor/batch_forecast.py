@@ -112,13 +112,16 @@ class Forecast:
     def _where_peaks_promise(self) -> int | None:
         """Where the card is full by the line through the peaks of two sizes, which need not be alike.
 
-        The two are those next to the answer on either side of it, or the two largest.
+        The two are those next to the answer on either side of it, or the two largest. Below the first is only the
+        smallest of all.
         """
         if len(self._recordings) >= _MOST_UNLIKE:
             return None
         failing = self._failing()
         larger = max(self._recordings) if failing is None else failing
-        smaller = max(size for size in self._recordings if size < larger)
+        smaller = max((size for size in self._recordings if size < larger), default=None)
+        if smaller is None:
+            return self._unless_known(self._multiple_of)
         peak_bytes = self._peak_bytes(smaller)
         rise_bytes = max(self._peak_bytes(larger) - peak_bytes, 1)
         promised = smaller + (self._room_bytes - peak_bytes) * (larger - smaller) // rise_bytes

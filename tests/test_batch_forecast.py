@@ -52,6 +52,8 @@ def recorded(
         pytest.param(line(70, 3), 100, 10, id="a model that nearly fills the card"),
         pytest.param(lambda size: [2 * size * MIB], 64, 32, id="nothing fixed"),
         pytest.param(line(99, 3), 100, 0, id="nothing fits"),
+        pytest.param(lambda size: [10 * MIB] * size, 5, 0, id="nothing fits, and no two are alike"),
+        pytest.param(lambda size: [10 * MIB] * size, 15, 1, id="one fits, and no two are alike"),
         pytest.param(lambda size: [MIB], 100, 4096, id="everything fits"),
         pytest.param(fragments, 1000, 50, id="fragmentation: allocated bytes alone promise 66"),
         pytest.param(stairs, 1000, 488, id="stairs: 488 and 512 of scratch"),
