@@ -86,12 +86,14 @@ def find_card(name: str) -> Card:
     """The card of that name, or an anonymous Ampere card of that size, all of it usable.
 
     Spaces, dashes and case do not matter, nor does a leading `NVIDIA GeForce`. Raises `UnknownCard` for anything else,
-    with the nearest names.
+    with the nearest names, and for a number without a unit: nobody means a card of 24 bytes.
     """
     by_plain_name = {_plain(known): card for known, card in CATALOGUE.items()}
     card = by_plain_name.get(_plain(name))
     if card is not None:
         return card
+    if name.strip().replace(".", "", 1).isdecimal():
+        raise UnknownCard(f"a card of {name.strip()} has no unit.", f"For gibibytes write {name.strip()}GiB.")
     try:
         return _anonymous(parse_bytes(name))
     except BadSize:

@@ -26,6 +26,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) ->
         find_card(typed)
 
 
+@pytest.mark.parametrize(("typed", "written"), [("2", "2GiB"), (" 1.5 ", "1.5GiB"), ("24000000000", "24000000000GiB")])
+def test_a_size_needs_a_unit(typed: str, written: str) -> None:
+    with pytest.raises(UnknownCard, match=f"(?s)has no unit.*write {written}"):
+        find_card(typed)
+
+
 @pytest.mark.parametrize("card", CATALOGUE.values(), ids=CATALOGUE.keys())
 def test_figures_fit_together(card: Card) -> None:
     assert card.source
