@@ -83,6 +83,11 @@ def request_for(
         function = user_function.named(program) if isinstance(program, str) else user_function.of(program)
     if card is not None:
         find_card(card)
+    if script is not None and (axis or at):
+        raise BadInput(
+            f"{script} is a script: --axis and --at are for a function.",
+            "Leave them out; what its command line takes besides goes after --.",
+        )
     if script is not None:
         axis = script.argument.lstrip("-")
     return Request(1, card, function, script, axis, dict(at or {}), margin, in_copy=in_copy)

@@ -7,6 +7,7 @@ optimizer's included, until the gauge has enough.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -155,6 +156,20 @@ def _made(function: UserFunction, request: Request) -> Any:
 def _takes_something_else(
     function: UserFunction, named: Callable[..., Any], request: Request, options: dict[str, int]
 ) -> BadInput:
+    """What to type instead, where that is an option; else how the function should be written."""
+    for name in options:
+        if not user_function.has_argument(named, name):
+            return BadInput(f"{function} has no argument {name}.", f"It is {function.name}{inspect.signature(named)}.")
+    missing = [name for name in user_function.arguments_that_are_needed(named) if name not in options]
+    if request.axis and missing:
+        fixed = " ".join(f"--at {name}=8" for name in missing)
+        return BadInput(f"{function} also needs {' and '.join(missing)}.", f"Give what stays fixed besides: {fixed}")
+    taken = next(iter(inspect.signature(named).parameters), "")
+    if not request.axis and taken in options:
+        return BadInput(
+            f"{function} is called with the batch size as {taken}, which --at sets too.",
+            f"Leave --at {taken}={options[taken]} out, or name another argument to search with --axis.",
+        )
     first = [] if request.axis else ["batch_size"]
     given = ["one, the batch size"] * len(first) + [f"{name}={number}" for name, number in options.items()]
     return BadInput(

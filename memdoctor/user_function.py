@@ -108,6 +108,19 @@ def takes_one_first(function: Callable[..., Any]) -> bool:
     return bool(known) and known[0].name != "self" and known[0].kind in (*positional, inspect.Parameter.VAR_POSITIONAL)
 
 
+def arguments_that_are_needed(function: Callable[..., Any]) -> list[str]:
+    """The names of those without a default."""
+    known = inspect.signature(function).parameters.values()
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in known if each.default is each.empty and each.kind not in several]
+
+
+def has_argument(function: Callable[..., Any], name: str) -> bool:
+    """True if it can be called with `name=`, whatever else it needs."""
+    known = inspect.signature(function).parameters
+    return name in known or any(each.kind is each.VAR_KEYWORD for each in known.values())
+
+
 def parameters(function: Callable[..., Any]) -> str:
     """`2 arguments (model, optimizer)`; those that must be given, else all."""
     known = inspect.signature(function).parameters.values()

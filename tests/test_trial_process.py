@@ -208,8 +208,23 @@ def test_another_axis_is_given_by_name(answer: Answer) -> None:
     text = "seen = []\ndef make_step(batch_size, seq_len): seen.append((batch_size, seq_len)); return lambda: None"
     answer(text, batch_size=512, axis="seq_len", at={"batch_size": 8})
     assert sys.modules["train"].seen == [(8, 512)]
-    refused = answer(text, batch_size=512, axis="length", at={"batch_size": 8})
-    assert "calls it with batch_size=8 and length=512." in (refused.refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("axis", "at", "says", "next_step"),
+    [
+        pytest.param("length", {"n": 8}, "has no argument length.", "It is make_step(n, seq_len=128).", id="no axis"),
+        pytest.param("", {"nope": 3}, "has no argument nope.", "It is make_step(n, seq_len=128).", id="none to set"),
+        pytest.param("seq_len", {}, "also needs n.", "Give what stays fixed besides: --at n=8", id="the batch besides"),
+        pytest.param("", {"n": 8}, "with the batch size as n, which --at sets too.", "Leave --at n=8 out", id="twice"),
+    ],
+)
+def test_options_that_do_not_fit_the_function_are_told_what_would(
+    axis: str, at: dict[str, int], says: str, next_step: str, answer: Answer
+) -> None:
+    outcome = answer("def make_step(n, seq_len=128): return lambda: None", axis=axis, at=at)
+    assert (outcome.refusal or "").endswith(says)
+    assert outcome.next_step.startswith(next_step)
 
 
 def test_an_error_of_the_program_is_its_own_traceback_and_a_sentence(

@@ -93,6 +93,10 @@ def test_an_error_of_the_program_shows_its_traceback_then_a_sentence(folder: Pat
         pytest.param(["missing.py:make_step"], "missing.py cannot be read: No such file", id="no file"),
         pytest.param(["broken.py:make_step"], "broken.py is not Python: ", id="not Python"),
         pytest.param(["train.py:make_step", "--card", "rtx9999"], "no card is called 'rtx9999'", id="unknown card"),
+        pytest.param(["train.py:make_step", "--card", "2"], "write 2GiB", id="a card without a unit"),
+        pytest.param(
+            ["train.py", "--batch-arg", "-b", "--axis", "n"], "--axis and --at are for a function",
+            id="axis of a script"),
         pytest.param(["train.py:make_step", "--multiple-of", "8", "--max", "7"], "no batch size", id="empty grid"),
         pytest.param(["train.py:make_step", "--output", "no/folder"], "no/folder cannot be written", id="unwritable"),
         pytest.param(["train.py:make_step", "--margin", "x"], "'x' is no part of a card. Write 2%.", id="no margin"),
