@@ -23,7 +23,7 @@ from memdoctor.virtual.cards import find_card
 _STILL_BYTES = 64 * MIB
 """Less than this the others on a card move all the time: a desktop draws its windows."""
 
-_ENDLESS_ROOM = "1EiB"
+_ENDLESS_ROOM = "1024PiB"
 
 
 class _TooFewData(Exception):
@@ -55,6 +55,7 @@ class BatchFinder:
         self._recorded: dict[int, Outcome] = {}
         self._tried: dict[int, Outcome] = {}
         self._skipped: list[Skipped] = []
+        self._is_ended_by_data = False
 
     def found(self) -> BatchSize:
         """Search to the end; raises as `Trials.run` does."""
@@ -168,6 +169,7 @@ class BatchFinder:
                 "Give it more data or more epochs, or name another argument that sets the size of its batches.",
             )
         self._max_size = largest
+        self._is_ended_by_data = True
         why = f"the data of {program} do not fill {STEPS} steps of more"
         self._skipped = [Skipped(f"{what} above {largest}", why)]
 
@@ -196,6 +198,7 @@ class BatchFinder:
             axis=self._request.axis,
             recorded=tuple(Recorded(size, each.peak_bytes or 0) for size, each in self._recorded.items()),
             is_exact=moved is None,
+            is_ended_by_data=self._is_ended_by_data,
             advice=() if best is not None else self._tried[min(self._tried)].advice,
         )
 

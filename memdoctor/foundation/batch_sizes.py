@@ -69,6 +69,8 @@ class BatchSize:
     """The sizes whose steps were recorded before the first trial, for the forecast."""
     is_exact: bool = True
     """False where other processes came or went on the card, and the next try may end otherwise."""
+    is_ended_by_data: bool = False
+    """Whether the data fill no batch above the largest that was looked at."""
     advice: tuple[str, ...] = ()
     """What would need less of the card, from the smallest size's own crash; empty where that was not looked at."""
 

@@ -52,7 +52,8 @@ def _answer(result: BatchSize) -> Iterator[str]:
     peak, left = format_bytes(result.peak_bytes), format_bytes(result.margin_bytes)
     failed = [trial for trial in result.trials if not trial.fits]
     if not failed:
-        yield f"Its steps peak at {peak} and leave {left}; no size failed, the search ended at its maximum (--max)."
+        end = "the data fill no larger one" if result.is_ended_by_data else "the search ended at its maximum (--max)"
+        yield f"Its steps peak at {peak} and leave {left}; no size failed, {end}."
         return
     yield f"Its steps peak at {peak} and leave {left}, too little or too fragmented for the next size."
     nearest = min(failed, key=lambda trial: trial.batch_size)

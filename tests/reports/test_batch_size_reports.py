@@ -71,6 +71,9 @@ def test_text_of_another_axis_names_it() -> None:
 def test_text_of_a_search_that_met_its_maximum_says_so() -> None:
     met = BatchSize(2, "1GiB", 20 * MIB, 1004 * MIB, 2, (Trial(1, True, 10 * MIB, 0.1), Trial(2, True, 20 * MIB, 0.1)))
     assert "no size failed, the search ended at its maximum (--max)." in batch_size_text(met)
+    ended_by_data = batch_size_text(dataclasses.replace(met, is_ended_by_data=True))
+    assert "no size failed, the data fill no larger one." in ended_by_data
+    assert "--max" not in ended_by_data
 
 
 def test_text_when_nothing_fits_says_what_to_do_next() -> None:
