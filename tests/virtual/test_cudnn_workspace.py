@@ -37,12 +37,12 @@ def test_nothing_is_added_for(options: dict) -> None:
 
 
 def test_a_workspace_that_does_not_fit_is_done_without() -> None:
-    with virtual_gpu("a100-40gb", context_bytes=0, capacity_bytes=4 * IMAGE_BYTES + (80 << 20)) as gpu:
+    with virtual_gpu("a100-40gb", context_bytes=0, capacity_bytes=3 * IMAGE_BYTES + (80 << 20)) as gpu:
         layer = nn.Conv2d(64, 64, 3, padding=1, bias=False).cuda()
         image = torch.randn(16, 64, 128, 128, device="cuda", requires_grad=True)
         layer(image).sum().backward()
         counts = torch.cuda.memory_stats()
-    assert gpu.max_allocated_bytes > 3 * IMAGE_BYTES
+    assert 3 * IMAGE_BYTES < gpu.max_allocated_bytes < 4 * IMAGE_BYTES
     assert (counts["num_ooms"], counts["num_alloc_retries"]) == (0, 0), "the program was refused nothing"
 
 
