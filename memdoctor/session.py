@@ -237,7 +237,8 @@ class _VirtualAllocator:
 
     def reading(self) -> DeviceReading:
         gpu = self._gpu
-        return DeviceReading(0, gpu.card.name, gpu.total_bytes, gpu.context_bytes, "virtual", others_bytes=0)
+        used_bytes = gpu.context_bytes + gpu.other_bytes  # as before the program's first tensor
+        return DeviceReading(0, gpu.card.name, gpu.total_bytes, used_bytes, "virtual", others_bytes=gpu.other_bytes)
 
     def utilization_percent(self) -> None:
         """No kernel ever runs on it."""

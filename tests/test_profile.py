@@ -209,6 +209,18 @@ def test_a_profile_within_a_profile_joins_it() -> None:
     assert len(outer.report.timeline.readings) == 9
 
 
+def test_other_processes_of_a_virtual_card_are_in_the_ledger_of_a_run() -> None:
+    """A card without a context: what neither tensors nor the cache have is theirs or free."""
+    with memdoctor.virtual_gpu("24GiB", other_bytes=2**30), memdoctor.profile() as prof:
+        model = nn.Linear(8, 8).cuda()
+        for _ in range(3):
+            model(torch.ones(2, 8).cuda())
+            prof.step()
+    ledger = prof.report.ledger
+    assert ledger is not None
+    assert (ledger.others_bytes, ledger.context_bytes) == (2**30, 0)
+
+
 def test_several_threads_lose_no_iteration() -> None:
     all_done = threading.Barrier(4)
 

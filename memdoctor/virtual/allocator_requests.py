@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from memdoctor.virtual.allocator import AllocatorOutOfMemory, Block, CachingAllocator
+from memdoctor.virtual.allocator import Block, CachingAllocator
 
 LONGEST = 500_000
 """Replayed in half a second; a forecast replays some sixteen times."""
@@ -75,12 +75,3 @@ def replay(requests: Iterable[int], room_bytes: int) -> CachingAllocator:
         else:
             allocator.empty_cache()
     return allocator
-
-
-def fits(requests: Iterable[int], room_bytes: int) -> bool:
-    """Whether the card serves them all."""
-    try:
-        replay(requests, room_bytes)
-    except AllocatorOutOfMemory:
-        return False
-    return True

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from memdoctor.virtual import allocator_requests
-from memdoctor.virtual.allocator import Block, CachingAllocator
-from memdoctor.virtual.allocator_requests import RecordingAllocator, fits, replay
+from memdoctor.virtual.allocator import AllocatorOutOfMemory, Block, CachingAllocator
+from memdoctor.virtual.allocator_requests import RecordingAllocator, replay
 from memdoctor.virtual.gpu import virtual_gpu
 
 MIB = 2**20
@@ -66,15 +66,17 @@ def test_a_replay_of_real_training_peaks_where_the_training_did() -> None:
 def test_a_card_too_small_by_a_page_refuses() -> None:
     """Two blocks of 30 MiB stay; the cache between them is of no use."""
     requests = [30 * MIB, 30 * MIB]
-    assert fits(requests, 60 * MIB)
-    assert not fits(requests, 58 * MIB)
+    assert replay(requests, 60 * MIB).allocated_bytes == 60 * MIB
+    with pytest.raises(AllocatorOutOfMemory):
+        replay(requests, 58 * MIB)
 
 
 def test_fragmentation_refuses_what_would_fit_by_allocated_bytes() -> None:
     """A segment of 20 MiB is cut, and the 2 MiB that remain in it keep its other 18 MiB from the third request."""
     requests = [18 * MIB, -1, 2 * MIB, 20 * MIB]
-    assert fits(requests, 40 * MIB)
-    assert not fits(requests, 36 * MIB), "22 MiB are allocated at most"
+    assert replay(requests, 40 * MIB).max_allocated_bytes == 22 * MIB
+    with pytest.raises(AllocatorOutOfMemory):
+        replay(requests, 36 * MIB)
 
 
 def on_another_stream(allocator: RecordingAllocator) -> None:
