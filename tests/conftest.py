@@ -46,6 +46,13 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not left_in_torch()
 
 
+@pytest.fixture
+def searches_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heap of a test session is large, and short programs are over before searching it has become cheap."""
+    monkeypatch.setattr("memdoctor.sensing.census._FREE_SECONDS", 1e6)
+    monkeypatch.setattr("memdoctor.sensing.looker._FREE_SECONDS", 1e6)
+
+
 def names() -> dict[str, object]:
     """Functions and classes under every name that could be patched."""
     return {

@@ -235,6 +235,8 @@ def test_a_cell_of_a_notebook_is_the_users_source() -> None:
 SCRIPT = """
 import memdoctor, torch
 
+pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
+
 def main():
     torch.manual_seed(0)
     model = torch.nn.Linear(16, 16)

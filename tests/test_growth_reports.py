@@ -183,6 +183,8 @@ for fold in range(5):
 
 AVERAGE = """
 import copy
+
+pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
 model = nn.Sequential(nn.Linear(64, 2000), nn.Linear(2000, 2000, bias=False)).cuda()
 optimizer = torch.optim.SGD(model.parameters())
 for step in range(30):

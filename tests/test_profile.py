@@ -22,6 +22,8 @@ from memdoctor.foundation.errors import BadInput, MemdoctorError
 from memdoctor.foundation.runs import OUT_OF_MEMORY, RAISED
 from memdoctor.profile import tracked
 
+pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
+
 
 @pytest.fixture(autouse=True)
 def no_hook_is_left() -> Iterator[None]:

@@ -11,14 +11,9 @@ import pytest
 
 from memdoctor.run import run
 
+pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
+
 PROGRAMS = Path(__file__).parent / "retention_programs"
-
-
-@pytest.fixture(autouse=True)
-def searches_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heap of a test session is large, and these programs are over before searching it has become cheap."""
-    monkeypatch.setattr("memdoctor.sensing.census._FREE_SECONDS", 1e6)
-    monkeypatch.setattr("memdoctor.sensing.looker._FREE_SECONDS", 1e6)
 
 
 KEEPS = [

@@ -131,8 +131,10 @@ def _context_roots(globals_: list[Root]) -> Iterator[Root]:
 
 
 def _library_roots(stacks: list[list[FrameType]]) -> Iterator[Root]:
+    """Not of what lies around the user's outermost frame: pytest or a notebook's kernel, large and nobody's holder."""
     for stack in stacks:
-        for frame in stack:
+        outermost = next((at for at, frame in enumerate(stack) if _is_users(frame)), 0)
+        for frame in stack[outermost:]:
             if not _is_users(frame) and not is_module(frame) and not _is_ours(frame):
                 for name, value in local_variables(frame):
                     yield Root(Piece("local", name, qualified_name(frame)), value, carried=False)
