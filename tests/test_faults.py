@@ -21,6 +21,7 @@ from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.recording import read_recording
 from memdoctor.foundation.runs import CUT_OFF, RAISED, RunReport
 
+pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="signals, limits and forks as on Linux")
 
 
@@ -234,8 +235,6 @@ def test_a_cell_of_a_notebook_is_the_users_source() -> None:
 
 SCRIPT = """
 import memdoctor, torch
-
-pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
 
 def main():
     torch.manual_seed(0)

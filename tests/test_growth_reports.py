@@ -15,6 +15,8 @@ from memdoctor.foundation.runs import RunReport
 from memdoctor.reports.run_text import run_text
 from memdoctor.run import run
 
+pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
+
 MODEL = """\
 import torch
 from torch import nn
@@ -183,8 +185,6 @@ for fold in range(5):
 
 AVERAGE = """
 import copy
-
-pytestmark = pytest.mark.usefixtures("searches_need_not_wait")
 model = nn.Sequential(nn.Linear(64, 2000), nn.Linear(2000, 2000, bias=False)).cuda()
 optimizer = torch.optim.SGD(model.parameters())
 for step in range(30):

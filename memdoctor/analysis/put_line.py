@@ -166,8 +166,9 @@ def _is_function(piece: Piece, file: SourceFile, scope: Scope) -> bool:
 
 
 def _creating_graphs(file: SourceFile) -> Iterator[ast.stmt]:
+    """`autograd.grad` returns its gradients, and leaves none in a parameter."""
     for call in file.calls:
-        if call.creates_graph:
+        if call.creates_graph and call.function.endswith("backward"):
             yield call.statement
 
 
