@@ -72,6 +72,7 @@ def test_a_cached_function_is_put_at_its_def() -> None:
 
 
 def test_gradients_with_a_graph_are_put_where_backward_is_told_to() -> None:
-    source = "loss = f()\nloss.backward(create_graph=True)\n"
+    """`autograd.grad` returns its gradients instead."""
+    source = "slope = grad(f(x), x, create_graph=True)\nslope.sum().backward(create_graph=True)\n"
     pieces = (Piece("global", "model", "__main__", "train.py", 0), Piece("module", "weight"), Piece("grad", "grad"))
     assert line_in(source, pieces) == 2
