@@ -12,6 +12,7 @@ from memdoctor.analysis.breakdown import break_down, known_roles
 from memdoctor.analysis.refusals import crash_of
 from memdoctor.foundation.breakdown import Breakdown, Crash
 from memdoctor.foundation.findings import Skipped
+from memdoctor.foundation.locations import Location
 from memdoctor.sensing.births import Births, Refusal
 from memdoctor.sensing.host_tree import name_of
 from memdoctor.sensing.models import Models
@@ -73,6 +74,16 @@ class Attribution:
         if self._births is None:
             return 0
         return self._births.refusals - (error is not None and self._refusal_of(error) is not None)
+
+    def survived_at(self, error: BaseException | None) -> tuple[Location, ...]:
+        """The lines at which that was, most often first."""
+        if self._births is None:
+            return ()
+        survived = self._births.refused_at.copy()
+        ended_by = self._refusal_of(error) if error is not None else None
+        if ended_by is not None and ended_by.crash.call is not None:
+            survived[ended_by.crash.call] -= 1
+        return tuple(line for line, times in survived.most_common() if times > 0)
 
     def remarks(self) -> tuple[Skipped, ...]:
         """What was missed by a fault of memdoctor's own."""

@@ -153,7 +153,9 @@ class Session:
 
     def _attribute(self, error: BaseException | None) -> None:
         if error is not None and _outcome(error) == OUT_OF_MEMORY:
-            self._recording.add(self._attribution.crash(error))
+            batch_bytes, largest_bytes = self._surroundings.last_batch
+            crash = self._attribution.crash(error)
+            self._recording.add(replace(crash, batch_bytes=batch_bytes, largest_batch_bytes=largest_bytes))
         peak = self._attribution.peak(self._watched.peaks[0] if self._watched is not None else 0)
         for record in (*([peak] if peak is not None else ()), *self._attribution.remarks()):
             self._recording.add(record)
@@ -172,8 +174,12 @@ class Session:
         message = f"{type(error).__name__}: {text_of(error)}" if outcome in (RAISED, OUT_OF_MEMORY) else ""
         peaks = self._watched.peaks if self._watched is not None else (0, 0)
         survived = self._surroundings.survived_refusals(ended_by_one=outcome == OUT_OF_MEMORY)
-        precision = self._watched.precision if self._watched is not None else ""
-        return RunEnd(outcome, message, *peaks, self._attribution.survived_refusals(error) or survived, precision)
+        return RunEnd(
+            outcome, message, *peaks,
+            survived_refusals=self._attribution.survived_refusals(error) or survived,
+            survived_at=self._attribution.survived_at(error),
+            precision=self._watched.precision if self._watched is not None else "",
+        )
 
 
 class _Watched:

@@ -76,6 +76,11 @@ class Surroundings:
         """How often a real card was full without ending the run, as PyTorch counts it."""
         return max(0, self._cache.refusals - ended_by_one)
 
+    @property
+    def last_batch(self) -> tuple[int, int]:
+        """Bytes that a model was called with last, and the most that it was called with before in that phase."""
+        return self._phases.last_batch
+
     def _read(self, step: int) -> None:
         began = time.perf_counter()
         try:

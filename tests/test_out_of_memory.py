@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from memdoctor.foundation.locations import Location
 from memdoctor.foundation.runs import OUT_OF_MEMORY, RunReport
 from memdoctor.reports.run_text import run_text
 from memdoctor.run import run
@@ -91,6 +92,55 @@ del kept[::2]
 large = torch.empty(200 * 2**20, dtype=torch.uint8, device="cuda")
 """
 
+RETRY = """
+def step(model, size):
+    model(torch.randn(size, 256).cuda()).square().mean().backward()
+
+model = Net().cuda()
+try:
+    step(model, 80_000)
+except torch.OutOfMemoryError:
+    torch.cuda.empty_cache()
+    step(model, 20_000)
+"""
+
+LOGITS = """
+model = Net(classes=30_000).cuda()
+x, y = torch.randn(4000, 256).cuda(), torch.randint(30_000, (4000,)).cuda()
+loss = nn.functional.cross_entropy(model(x), y)
+loss.backward()
+"""
+
+RESUME = """
+torch.save(Net(width=2048, depth=3).cuda().state_dict(), "checkpoint.pt")
+model = Net(width=2048, depth=3).cuda()
+checkpoint = torch.load("checkpoint.pt")
+model.load_state_dict(checkpoint)
+loss = model(torch.randn(8, 2048).cuda()).sum()
+loss.backward()
+"""
+
+LONG_BATCH = """
+def train_on(model, lengths):
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for length in lengths:
+        loss = model(torch.randn(16, length, 256).cuda()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+train_on(Net().cuda(), [200, 300, 250, 280, 260, 240] * 4 + [3000])
+"""
+
+ATTENTION = """
+def attend(q, k, v):
+    scores = q @ k.transpose(-1, -2)
+    return scores.softmax(-1) @ v
+
+x = torch.randn(32, 4096, 32, device="cuda", requires_grad=True)
+attend(x, x, x)
+"""
+
 LIMIT = """
 torch.cuda.set_per_process_memory_fraction(0.25)
 train(Net().cuda(), [40_000])
@@ -119,6 +169,26 @@ CASES = [
     pytest.param(
         FRAGMENTATION, "1GiB", "fragmentation", 'large = torch.empty(200 * 2**20, dtype=torch.uint8, device="cuda")',
         "expandable_segments", id="fragmentation (P219)",
+    ),
+    pytest.param(
+        RETRY, "1GiB", TOO_BIG, "return x + self.down(torch.relu(self.up(x)))", "`except` block has ended (MD108)",
+        id="the second attempt runs inside the handler of the first (P046)",
+    ),
+    pytest.param(
+        LOGITS, "1500MiB", TOO_BIG, "loss.backward()", "(4000, 30000) and the 2 of its size in pieces",
+        id="capacity: logits over a large vocabulary (P076)",
+    ),
+    pytest.param(
+        RESUME, "1100MiB", TOO_BIG, "loss.backward()", 'Load the checkpoint to the host (`map_location="cpu"`)',
+        id="ckpt-load (P206)",
+    ),
+    pytest.param(
+        LONG_BATCH, "500MiB", TOO_BIG, "return x + self.down(torch.relu(self.up(x)))",
+        "Halve the batch", id="variable-batch: one that is longer (P161)",
+    ),
+    pytest.param(
+        ATTENTION, "2GiB", TOO_BIG, "scores = q @ k.transpose(-1, -2)", "scaled_dot_product_attention",
+        id="capacity: attention's scores",
     ),
 ]
 
@@ -149,13 +219,40 @@ def test_the_first_line_is_the_cause_and_the_line_and_then_comes_the_remedy(
     assert sum(report.crash.breakdown.category_bytes.values()) == report.crash.allocated_bytes
 
 
+@pytest.mark.parametrize(
+    ("program", "card", "says"),
+    [
+        pytest.param(CAPACITY, "1300MiB", "(first optimizer step) asked for", id="when the states are made"),
+        pytest.param(EVAL_GRAD, "1GiB", "the model evaluates with gradients on", id="why activations are kept"),
+        pytest.param(RETRY, "1GiB", "are of an attempt that had run out of memory before", id="who keeps the first"),
+        pytest.param(LONG_BATCH, "500MiB", "This batch is 10.0 times the largest before it.", id="an unusual batch"),
+        pytest.param(ATTENTION, "2GiB", "(float32 [32, 4096, 4096])", id="what was asked for"),
+    ],
+)
+def test_the_first_paragraph_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, card: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cause = report_of(tmp_path, program, card).cause
+    assert cause is not None and says in cause.explanation
+
+
+def test_where_the_model_fills_the_card_a_smaller_batch_is_not_advised(tmp_path: Path) -> None:
+    cause = report_of(tmp_path, CAPACITY, "1300MiB").cause
+    assert cause is not None and cause.advice[-1].startswith("A smaller batch would not help")
+    assert not any("Halve the batch" in advice for advice in cause.advice)
+
+
 def test_a_limit_of_the_programs_own_is_named(tmp_path: Path) -> None:
     report = report_of(tmp_path, LIMIT, "4GiB")
     assert report.cause is not None and report.cause.kind == "limit"
     assert "This process may have 1.0 GiB of the card" in report.cause.explanation
 
 
-def test_an_error_that_the_program_survives_is_no_crash_and_is_counted(tmp_path: Path) -> None:
+def test_an_error_that_the_program_survives_is_no_crash_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     script = tmp_path / "train.py"
     script.write_text(NETWORK + textwrap.dedent("""
         for size in (2**40, 2**39, 2**10):
@@ -167,8 +264,11 @@ def test_an_error_that_the_program_survives_is_no_crash_and_is_counted(tmp_path:
     report = run(str(script), [], module=False, card="1GiB", output=None).report
     assert report.crash is None and report.cause is None
     assert report.end.survived_refusals == 2
-    assert "survived    2 times the card was full" in run_text(report)
+    line = 1 + NETWORK.count("\n") + 3
+    assert report.end.survived_at == (Location("train.py", line),)
+    assert f"survived    2 times the card was full, at train.py:{line}, and the program" in run_text(report)
 
 
 def test_the_refusal_that_ends_a_run_was_not_survived(tmp_path: Path) -> None:
-    assert report_of(tmp_path, CAPACITY, "1300MiB").end.survived_refusals == 0
+    end = report_of(tmp_path, CAPACITY, "1300MiB").end
+    assert (end.survived_refusals, end.survived_at) == (0, ())

@@ -48,6 +48,8 @@ def category(holding: Holding) -> str:
 def _outside(mark: Birthmark) -> str:
     if mark.followed:
         return names.ACTIVATIONS
+    if mark.loaded:
+        return names.LOADED
     return names.OTHER if mark.computed else names.INPUTS
 
 
@@ -69,9 +71,10 @@ def _module(holding: Holding) -> str:
 def _modules(holdings: Sequence[Holding]) -> tuple[ModuleBytes, ...]:
     own = _sums(holdings, _module)
     totals = _cumulated(own)
-    activations = _cumulated(_sums([each for each in holdings if category(each) == names.ACTIVATIONS], _module))
+    kept = [each for each in holdings if category(each) == names.ACTIVATIONS]
+    activations, recomputed = _cumulated(_sums(kept, _module)), _recomputed(kept)
     return tuple(
-        ModuleBytes(path, own[path], total_bytes, activations[path])
+        ModuleBytes(path, own[path], total_bytes, activations[path], recomputed[path])
         for path, total_bytes in sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:_MOST]
     )
 
@@ -84,6 +87,22 @@ def _cumulated(own: Counter[str]) -> Counter[str]:
             totals[path] += nbytes
             path = path.rpartition(".")[0]
     return totals
+
+
+def _recomputed(activations: Sequence[Holding]) -> Counter[str]:
+    """By parent: while one child is recomputed, of each other only its input is alive."""
+    inside: Counter[str] = Counter()
+    largest: Counter[str] = Counter()
+    for holding in activations:
+        path = _module(holding)
+        while path:
+            inside[path] += holding.nbytes
+            largest[path] = max(largest[path], holding.nbytes)
+            path = path.rpartition(".")[0]
+    savings: dict[str, list[int]] = defaultdict(list)
+    for path, nbytes in inside.items():
+        savings[path.rpartition(".")[0]].append(nbytes - largest[path])
+    return Counter({parent: sum(saved) - max(saved) for parent, saved in savings.items()})
 
 
 def _lines(holdings: Sequence[Holding]) -> tuple[LineBytes, ...]:

@@ -11,6 +11,7 @@ from memdoctor.analysis.host import host_findings
 from memdoctor.analysis.oom import cause_of
 from memdoctor.analysis.phases import phase_findings
 from memdoctor.analysis.retention import findings
+from memdoctor.foundation.breakdown import Crash
 from memdoctor.foundation.findings import Confidence, Finding
 from memdoctor.foundation.looks import GRAPHS, LEAKS, Growth
 from memdoctor.foundation.runs import REST_OF_RUN, SEARCH, Run, RunReport, Verdict
@@ -52,4 +53,10 @@ def diagnose(run: Run, source: Source) -> RunReport:
 def _remarks(run: Run, verdict: Verdict) -> tuple[Finding, ...]:
     is_leak = verdict.growth.verdict in LEAKS
     of_the_host = host_findings(run.host, run.loaders, run.end.message, is_leak=is_leak)
-    return (*phase_findings(run.phases), *cache_findings(run.cache, run.timeline.iterations), *of_the_host)
+    of_phases = () if _is_said(run.crash, verdict) else phase_findings(run.phases, run.peak_breakdown)
+    return (*of_phases, *cache_findings(run.cache, run.timeline.iterations), *of_the_host)
+
+
+def _is_said(crash: Crash | None, verdict: Verdict) -> bool:
+    """Whether a leak, or the cause of a crash in an evaluation with gradients, is why evaluation takes more."""
+    return verdict.growth.verdict == "leak" or (crash is not None and crash.gradients_in_evaluation)

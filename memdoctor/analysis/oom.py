@@ -22,19 +22,22 @@ TOO_BIG = "too big at one moment"
 
 _GOOD_PART = 0.1
 """Of the bytes in use: less would not have saved the run for long."""
+_CLEARLY_LARGER = 1.25
 
 
 def cause_of(crash: Crash, verdict: Verdict, iterations: int) -> Cause:
     """The verdict on a crash; `iterations` is how many the run has seen."""
     if _is_leak(crash, verdict, iterations):
         return _leak(crash, verdict, iterations)
+    if _is_retry(crash):
+        return _too_big(crash, is_first=not iterations)
     if _is_limit(crash):
         return _limit(crash)
     if _is_fragmentation(crash):
         return _fragmentation(crash)
     if _is_others(crash):
         return _others(crash)
-    return _too_big(crash)
+    return _too_big(crash, is_first=not iterations)
 
 
 def _is_leak(crash: Crash, verdict: Verdict, iterations: int) -> bool:
@@ -42,6 +45,11 @@ def _is_leak(crash: Crash, verdict: Verdict, iterations: int) -> bool:
     gathered_bytes = growth.bytes_per_step * iterations
     is_sure = growth.verdict == "leak" and growth.confidence is not Confidence.LOW
     return is_sure and gathered_bytes >= _GOOD_PART * crash.allocated_bytes
+
+
+def _is_retry(crash: Crash) -> bool:
+    """Whatever else was in the way, the rest of the attempt before has to go first."""
+    return crash.retried_bytes >= max(1.0, _GOOD_PART * crash.allocated_bytes)
 
 
 def _is_limit(crash: Crash) -> bool:
@@ -100,28 +108,52 @@ def _others(crash: Crash) -> Cause:
     ))
 
 
-def _too_big(crash: Crash) -> Cause:
-    return Cause(TOO_BIG, f"{_request(crash)}{_most(crash)}", savings(crash))
+def _too_big(crash: Crash, *, is_first: bool) -> Cause:
+    parts = (_request(crash, is_first=is_first), _most(crash), _retried(crash), _larger_batch(crash))
+    return Cause(TOO_BIG, " ".join(part for part in parts if part), savings(crash))
 
 
-def _request(crash: Crash) -> str:
+def _request(crash: Crash, *, is_first: bool = False) -> str:
     """Who asked for how much, and what was in use by then."""
     what = f"asked for {format_bytes(crash.request_bytes)}" if crash.request_bytes else "asked for memory"
+    tensor = f" ({crash.mark.dtype} {list(crash.mark.shape)})" if crash.mark.shape else ""
     in_use = f" while {format_bytes(crash.allocated_bytes)} were in use" if crash.allocated_bytes else ""
     card = f" on a card of {format_bytes(crash.total_bytes)}" if in_use and crash.total_bytes else ""
-    return f"{_where(crash)} {what}{in_use}{card}."
+    return f"{_where(crash, is_first=is_first)} {what}{tensor}{in_use}{card}."
 
 
-def _where(crash: Crash) -> str:
+def _where(crash: Crash, *, is_first: bool) -> str:
     mark, call = crash.mark, crash.call
     phase = mark.phase if mark.phase != names.OUTSIDE else ""
+    first = "first " if is_first and mark.phase == names.OPTIMIZER_STEP else ""
     origin = f" of {mark.location}" if mark.phase == names.BACKWARD and mark.location not in (None, call) else ""
-    inside = ", ".join(part for part in (phase + origin, mark.module) if part)
+    inside = ", ".join(part for part in (first + phase + origin, mark.module) if part)
     return f"{call or 'A line that is not known'}{f' ({inside})' if inside else ''}"
 
 
 def _most(crash: Crash) -> str:
-    if crash.breakdown is None or not crash.allocated_bytes:
+    """What fills the card, unless the request alone would have."""
+    if crash.breakdown is None or crash.request_bytes > crash.allocated_bytes or not crash.allocated_bytes:
         return ""
     name, nbytes = next(iter(crash.breakdown.category_bytes.items()), ("", 0))
-    return f" {100 * nbytes // crash.allocated_bytes} % of that was {name}." if nbytes else ""
+    wasted = name == names.ACTIVATIONS and crash.gradients_in_evaluation
+    why = ", kept for a backward that never runs: the model evaluates with gradients on" if wasted else ""
+    return f"{100 * nbytes // crash.allocated_bytes} % of that was {name}{why}." if nbytes else ""
+
+
+def _retried(crash: Crash) -> str:
+    if not _is_retry(crash):
+        return ""
+    return (
+        f"{format_bytes(crash.retried_bytes)} of it are of an attempt that had run out of memory before: its error is "
+        "still being handled, and keeps them alive."
+    )
+
+
+def _larger_batch(crash: Crash) -> str:
+    """Only while the model computes: later its last call may be long over."""
+    computes = crash.mark.phase in (names.FORWARD, names.BACKWARD) or crash.mark.followed
+    times = crash.batch_bytes / crash.largest_batch_bytes if crash.largest_batch_bytes else 0.0
+    if not computes or times < _CLEARLY_LARGER:
+        return ""
+    return f"This batch is {times:.1f} times the largest before it."

@@ -28,6 +28,8 @@ WORKSPACES = "workspaces"
 """Blocks that no tensor owns: scratch of a running operator, workspaces of libraries."""
 ROUNDING = "rounding of blocks"
 """What the allocator hands out beyond what was asked for."""
+LOADED = "read from files"
+"""Read by `torch.load` and no parameter or state of a model that is in use: a checkpoint."""
 ACTIVATIONS_AND_OTHER = "activations and other"
 """The remainder on a card that does not show its storages."""
 
@@ -55,6 +57,8 @@ class Birthmark:
     """True for a forward operator that autograd records."""
     computed: bool = False
     """True if it is computed from other tensors of the card."""
+    loaded: bool = False
+    """True if no operator has made it: it was read from a file, or is scratch that was refused."""
     shape: tuple[int, ...] = ()
     dtype: str = ""
 
@@ -82,7 +86,12 @@ class ModuleBytes:
     """Without its children."""
     total_bytes: int
     activation_bytes: int
-    """The part of the total that recomputing in backward could do without."""
+    """The part of the total that is activations."""
+    recomputed_bytes: int = 0
+    """Of them those that would be gone if each child were recomputed in backward: all but a child's input, one by one.
+
+    Estimated: the largest tensor of a child stands for its input.
+    """
 
 
 @dataclass(frozen=True)
@@ -174,6 +183,12 @@ class Crash:
     """True if a model in evaluation mode was running with gradients enabled."""
     breakdown: Breakdown | None = None
     """None where nothing could be seen."""
+    retried_bytes: int = 0
+    """What an earlier attempt has left alive, because its out-of-memory error is still being handled."""
+    batch_bytes: int = 0
+    """Of the tensors that the model was called with last; 0 where it got none by position."""
+    largest_batch_bytes: int = 0
+    """Of the largest such call before, of the same phase; 0 for the first."""
     tensors: tuple[LocalTensor, ...] = ()
     """The user's variables in the functions that were running, innermost first: shapes of the batch."""
     processes: tuple[ProcessReading, ...] = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdoctor.foundation.locations import Location
+
 TRAIN = "train"
 EVAL = "eval"
 SAVE = "save"
@@ -31,3 +33,5 @@ class PhaseReading:
     """True if autograd recorded in it."""
     input_bytes: int = 0
     """Of the largest tensors that a model was called with."""
+    location: Location | None = None
+    """The user's line that called a model first in it, when it came last."""

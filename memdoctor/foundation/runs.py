@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from memdoctor.foundation.breakdown import Breakdown, CardLedger, Crash
 from memdoctor.foundation.findings import Finding, Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
+from memdoctor.foundation.locations import Location
 from memdoctor.foundation.looks import Growth, Look
 from memdoctor.foundation.phases import PhaseReading
 from memdoctor.foundation.readings import DeviceReading, Timeline
@@ -48,6 +49,8 @@ class RunEnd:
     peak_reserved_bytes: int = 0
     survived_refusals: int = 0
     """How often a virtual card was full and the program caught the error, as a search for a batch size does."""
+    survived_at: tuple[Location, ...] = ()
+    """The user's lines that were running then, most often first; none on a real card."""
     precision: str = ""
     """How far the peak of a virtual card may be from a real one's, measured on programs of that kind."""
 

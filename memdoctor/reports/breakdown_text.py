@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 
-from memdoctor.foundation.breakdown import Breakdown, TensorBytes
+from memdoctor.foundation.breakdown import Breakdown, ModuleBytes, TensorBytes
 from memdoctor.foundation.units import format_bytes
 
 _ROWS = 8
 _FEW = 3
 _LEAST_SHARE = 0.01
 """Smaller rows are left out, except among the categories, which sum to the whole."""
+_NUMBER = re.compile(r"\.\d+(?=\.|$)")
 
 
 def tables(breakdown: Breakdown) -> Iterator[str]:
@@ -19,18 +22,52 @@ def tables(breakdown: Breakdown) -> Iterator[str]:
     yield f"Where the {format_bytes(whole_bytes)} are:"
     yield from _rows(list(breakdown.category_bytes.items()), whole_bytes)
     least_bytes = _LEAST_SHARE * whole_bytes
-    modules = [(row.path, row.total_bytes) for row in breakdown.modules if row.total_bytes >= least_bytes]
-    lines = [(str(row.location), row.nbytes) for row in breakdown.lines if row.nbytes >= least_bytes]
+    modules, lines = _module_rows(breakdown), _line_rows(breakdown)
     tensors = [row for row in breakdown.tensors if row.nbytes * row.count >= least_bytes]
     if modules:
         yield "By module, with what is inside:"
-        yield from _rows(modules[:_ROWS], whole_bytes)
+        yield from _rows(modules, whole_bytes)
     if lines:
         yield "By line that allocated it:"
-        yield from _rows(lines[:_ROWS], whole_bytes)
+        yield from _rows(lines, whole_bytes)
     if tensors:
         yield "Largest tensors:"
         yield from (f"  {_tensor(row)}" for row in tensors[:_ROWS])
+
+
+def _module_rows(breakdown: Breakdown) -> list[tuple[str, int]]:
+    """Parents before children; the alike layers of a stack are one row, and what is in no module has one too."""
+    alike: dict[tuple[str, int, int], list[ModuleBytes]] = defaultdict(list)
+    for row in breakdown.modules:
+        if row.total_bytes >= _LEAST_SHARE * breakdown.allocated_bytes:
+            alike[_NUMBER.sub(".*", row.path), row.total_bytes, row.own_bytes].append(row)
+    rows = [_modules(group) for group in alike.values()]
+    outside_bytes = breakdown.allocated_bytes - sum(row.total_bytes for row in breakdown.modules if "." not in row.path)
+    return _with_rest(rows, "outside of modules", outside_bytes, breakdown)
+
+
+def _modules(alike: list[ModuleBytes]) -> tuple[str, int]:
+    first = alike[0]
+    own = f", {format_bytes(first.own_bytes)} its own" if 0 < first.own_bytes < first.total_bytes else ""
+    if len(alike) == 1:
+        return first.path + own, first.total_bytes
+    each = f" ({len(alike)} x {format_bytes(first.total_bytes)}{own})"
+    return _NUMBER.sub(".*", first.path) + each, first.total_bytes * len(alike)
+
+
+def _line_rows(breakdown: Breakdown) -> list[tuple[str, int]]:
+    rows = [(str(row.location), row.nbytes) for row in breakdown.lines]
+    large = [row for row in rows if row[1] >= _LEAST_SHARE * breakdown.allocated_bytes][:_ROWS]
+    rest_bytes = breakdown.allocated_bytes - sum(nbytes for _, nbytes in large)
+    return _with_rest(large, "other lines, and no line of yours", rest_bytes, breakdown)
+
+
+def _with_rest(
+    rows: list[tuple[str, int]], rest: str, rest_bytes: int, breakdown: Breakdown
+) -> list[tuple[str, int]]:
+    """What the rows leave out is named, unless it is small or everything."""
+    is_worthy = rows and rest_bytes >= _LEAST_SHARE * breakdown.allocated_bytes
+    return rows[:_ROWS] + ([(rest, rest_bytes)] if is_worthy else [])
 
 
 def summary(breakdown: Breakdown) -> Iterator[str]:

@@ -52,6 +52,7 @@ def _process(process: ProcessReading) -> str:
 
 def _before(timeline: Timeline) -> str:
     last = timeline.readings[-_LAST:]
-    sizes = ", ".join(format_bytes(reading.allocated_bytes) for reading in last)
+    each = [format_bytes(reading.allocated_bytes) for reading in last]
+    sizes = f"{each[0]} each" if len(each) > 1 and len(set(each)) == 1 else ", ".join(each)
     steps = f"iterations {last[0].step} to {last[-1].step}" if len(last) > 1 else f"iteration {last[0].step}"
     return f"Left after {steps}: {sizes}. The peak until then was {format_bytes(last[-1].peak_bytes)}."

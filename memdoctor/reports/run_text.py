@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from memdoctor.foundation.findings import Finding
 from memdoctor.foundation.looks import Growth, Rise
 from memdoctor.foundation.readings import DeviceReading, Retainer
-from memdoctor.foundation.runs import FINISHED, RunReport
+from memdoctor.foundation.runs import FINISHED, RunEnd, RunReport
 from memdoctor.foundation.units import format_bytes
 from memdoctor.reports.breakdown_text import summary
 from memdoctor.reports.crash_text import crash_lines
@@ -20,6 +20,7 @@ _WIDTH = 110
 _WORTHY_SHARE = 0.02
 """Of the peak."""
 _MOST_RISES = 6
+_MOST_LINES = 3
 _NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
 
 
@@ -94,12 +95,18 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield f"  expected    +{format_bytes(rise.gained_bytes)} at iteration {rise.step}: {rise.cause}"
     yield f"  iterations  {report.timeline.iterations}"
     if report.end.survived_refusals:
-        yield f"  survived    {report.end.survived_refusals} times the card was full, and the program went on"
+        yield from _wrapped(_survived(report.end), "  survived    ")
     if report.end.outcome != FINISHED:
         said = "" if report.cause is not None else report.end.message  # the headline says it better
         yield from _wrapped(f"{report.end.outcome}  {said}".rstrip(), "  ended       ")
     for skipped in report.skipped:
         yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
+
+
+def _survived(end: RunEnd) -> str:
+    times = "once" if end.survived_refusals == 1 else f"{end.survived_refusals:,} times"
+    where = f", at {', '.join(map(str, end.survived_at[:_MOST_LINES]))}" if end.survived_at else ""
+    return f"{times} the card was full{where}, and the program went on"
 
 
 def _worthy(report: RunReport) -> Sequence[Rise]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from memdoctor.foundation.breakdown import BACKWARD, GRADIENTS, Birthmark, Crash, Holding
+from memdoctor.foundation.breakdown import BACKWARD, FORWARD, GRADIENTS, Birthmark, Crash, Holding
+from memdoctor.foundation.locations import Location
 from memdoctor.sensing.models import Models, Role
 from memdoctor.sensing.operands import running_tensors
 from memdoctor.sensing.owners import undisturbed
@@ -85,6 +88,10 @@ class Births:
         self.refusal: Refusal | None = None
         """The last one; the program may have caught it."""
         self.refusals = 0
+        self.refused_at: Counter[Location] = Counter()
+        """How often at which of the user's lines."""
+        self._refused_births = 0
+        """How many there were at the last refusal."""
         self.failure: Exception | None = None
         """The first defect of memdoctor's own; from then on marks are missing."""
 
@@ -109,9 +116,13 @@ class Births:
         try:
             with undisturbed():
                 mark = self._sites.mark(self._sites.tag(tensor, operator))
-                self.refusal = Refusal(str(shortage), self._crash(nbytes, mark, shortage), self._alive())
+                crash = replace(self._crash(nbytes, mark, shortage), retried_bytes=self._retried_bytes())
+                if crash.call is not None:
+                    self.refused_at[crash.call] += 1
+                self.refusal = Refusal(str(shortage), crash, self._alive())
         except Exception as error:
             self.failure = self.failure or error
+        self._refused_births = self._card.birth_count
         self.refusals += 1
 
     def iteration_ended(self) -> None:
@@ -149,6 +160,13 @@ class Births:
         mark = self._sites.mark(tag)
         is_gradient = mark.phase == BACKWARD and birth < self._peak_stepped_births
         return Holding(nbytes, block_bytes, mark, GRADIENTS if is_gradient else "")
+
+    def _retried_bytes(self) -> int:
+        """Of the attempt before, if its error is still being handled: the traceback keeps its frames alive."""
+        if not isinstance(sys.exc_info()[1], torch.OutOfMemoryError):
+            return 0
+        before = [each for each in self._alive(self._refused_births) if not each.role]
+        return sum(each.block_bytes for each in before if each.mark.phase in (FORWARD, BACKWARD) or each.mark.followed)
 
     def _crash(self, nbytes: int, mark: Birthmark, shortage: Shortage) -> Crash:
         return Crash(

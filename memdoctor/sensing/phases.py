@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,7 +16,9 @@ from typing import Any
 
 import torch
 
+from memdoctor.foundation.locations import Location
 from memdoctor.foundation.phases import EVAL, LOAD, SAVE, TRAIN, PhaseReading
+from memdoctor.sensing.user_code import calling_line
 
 _MOST_CHANGES = 1000
 """More often than an epoch."""
@@ -33,6 +36,7 @@ class _Phase:
     peak_bytes: int | None = None
     gradients: bool = False
     input_bytes: int = 0
+    location: Location | None = None
 
 
 class Phases:
@@ -45,6 +49,8 @@ class Phases:
         self._running = ""
         self._peak_before_bytes = 0
         self._changes = 0
+        self.last_batch = 0, 0
+        """Bytes that a model was called with last, and the most that it was called with before in that phase."""
 
     def __enter__(self) -> Phases:
         for name in (SAVE, LOAD):
@@ -67,11 +73,16 @@ class Phases:
         if self._changes > _MOST_CHANGES or next(module.parameters(), None) is None:
             return
         trains = module.training and torch.is_grad_enabled()
+        before = self._running
         self._change(TRAIN if trains else EVAL)
         phase = self._phases[self._running]
+        if before != self._running:
+            phase.location = calling_line(sys._getframe(1))
         phase.calls += 1
         phase.gradients = phase.gradients or torch.is_grad_enabled()
-        phase.input_bytes = max(phase.input_bytes, _bytes_of(args))
+        input_bytes = _bytes_of(args)
+        self.last_batch = input_bytes, phase.input_bytes
+        phase.input_bytes = max(phase.input_bytes, input_bytes)
 
     @property
     def readings(self) -> tuple[PhaseReading, ...]:
@@ -81,7 +92,7 @@ class Phases:
         return tuple(
             PhaseReading(
                 name, phase.times, phase.before_bytes, phase.after_bytes, _known_peak(phase), phase.gradients,
-                phase.input_bytes,
+                phase.input_bytes, phase.location,
             )
             for name, phase in self._phases.items()
         )

@@ -176,6 +176,7 @@ class Sites:
             location=Location(shown_path(file), line) if file else None,
             followed=followed,
             computed=computed,
+            loaded=dtype is None,
             shape=tuple(shape or ()),
             dtype=str(dtype or "").removeprefix("torch."),
         )

@@ -23,6 +23,8 @@ def held(nbytes: int, module: str = "", *, line: Location | None = LINE, role: s
         pytest.param(held(1, phase="forward"), "activations", id="made in a module's forward"),
         pytest.param(held(1, followed=True), "activations", id="made by an operator that autograd follows"),
         pytest.param(held(1), "inputs and data", id="made or moved by the program itself"),
+        pytest.param(held(1, loaded=True), "read from files", id="read from a file"),
+        pytest.param(held(1, loaded=True, role="optimizer state"), "optimizer state", id="read, and a state now"),
         pytest.param(held(1, computed=True), "other tensors", id="computed by the program itself, without autograd"),
         pytest.param(held(1, phase="backward"), "temporaries", id="made in backward, and nobody's gradient"),
         pytest.param(held(1, phase="optimizer step"), "temporaries", id="made in a step, and no state"),
@@ -55,6 +57,16 @@ def test_a_module_has_its_own_bytes_and_those_of_all_inside_it() -> None:
         ModuleBytes("Net.layers.1.mlp", 100, 100, 0),
         ModuleBytes("Net.layers.0", 10, 10, 10),
     )
+
+
+def test_recomputing_children_saves_all_but_their_inputs_and_one_child() -> None:
+    """Of three layers with 40 in the largest tensor and 60 besides, one is alive while the other two are not."""
+    layers = [held(n, f"Net.layers.{k}.fc", phase="forward") for k in range(3) for n in (40, 30, 30)]
+    modules = break_down([*layers, held(500, "Net.head", phase="forward")], 4096).modules
+    saved = {row.path: row.recomputed_bytes for row in modules}
+    assert saved["Net.layers"] == 2 * 60
+    assert saved["Net.layers.0"] == saved["Net.head"] == 0
+    assert saved["Net"] == 0  # the head is one tensor, and the layers cannot be gone while they are recomputed
 
 
 def test_lines_are_summed_and_unknown_ones_left_out() -> None:

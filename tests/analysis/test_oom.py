@@ -31,6 +31,9 @@ def leaking(bytes_per_step: int, confidence: Confidence = Confidence.HIGH) -> Ve
         pytest.param(replace(FULL, others_bytes=3_000, request_bytes=5_000), CALM, TOO_BIG, id="too big without them"),
         pytest.param(replace(FULL, limit_bytes=10_000, free_bytes=900), CALM, LIMIT, id="the limit is in the way"),
         pytest.param(replace(FULL, limit_bytes=10_000), CALM, TOO_BIG, id="the card would refuse as well"),
+        pytest.param(
+            replace(FULL, allocated_bytes=5_000, retried_bytes=3_000), CALM, TOO_BIG, id="an attempt before"
+        ),
         pytest.param(FULL, leaking(90), LEAK, id="ten steps of 90 are a tenth of it"),
         pytest.param(FULL, leaking(89), TOO_BIG, id="a leak that is not what filled the card"),
         pytest.param(FULL, leaking(900, Confidence.LOW), TOO_BIG, id="a leak that is not sure"),
@@ -38,6 +41,33 @@ def leaking(bytes_per_step: int, confidence: Confidence = Confidence.HIGH) -> Ve
 )
 def test_the_cause_is(crash: Crash, verdict: Verdict, kind: str) -> None:
     assert cause_of(crash, verdict, iterations=10).kind == kind
+
+
+IN_FORWARD = replace(FULL, mark=Birthmark("forward", "Net"), batch_bytes=500, largest_batch_bytes=100)
+
+
+@pytest.mark.parametrize(
+    ("crash", "says"),
+    [
+        pytest.param(IN_FORWARD, "This batch is 5.0 times the largest before it.", id="a batch unlike the others"),
+        pytest.param(replace(FULL, retried_bytes=900), "900 B of it are of an attempt", id="an attempt before"),
+    ],
+)
+def test_what_is_unusual_is_said(crash: Crash, says: str) -> None:
+    assert says in cause_of(crash, CALM, 5).explanation
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        pytest.param(replace(IN_FORWARD, batch_bytes=124), id="a batch a little larger"),
+        pytest.param(replace(IN_FORWARD, largest_batch_bytes=0), id="the first batch"),
+        pytest.param(replace(IN_FORWARD, mark=Birthmark("optimizer step")), id="the batch is done"),
+        pytest.param(replace(FULL, retried_bytes=899), id="little is left of the attempt before"),
+    ],
+)
+def test_what_is_usual_is_not(crash: Crash) -> None:
+    assert cause_of(crash, CALM, 5).explanation.endswith("on a card of 9.8 KiB.")
 
 
 @pytest.mark.parametrize(

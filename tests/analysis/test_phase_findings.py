@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from memdoctor.analysis.phases import phase_findings
+from memdoctor.foundation.breakdown import Breakdown, LineBytes
+from memdoctor.foundation.locations import Location
 from memdoctor.foundation.phases import PhaseReading
 from memdoctor.foundation.units import MIB
 
@@ -28,6 +32,18 @@ def test_the_cause_is_named(phase: PhaseReading, code: str, says: str) -> None:
     (finding,) = phase_findings([TRAINING, phase])
     assert finding.code == code and says in finding.message
     assert "150.0 MiB against 100.0 MiB at their peaks" in finding.message
+
+
+def test_the_line_is_the_one_that_took_most_or_calls_the_model() -> None:
+    """Most is known where the run's peak is the evaluation's."""
+    gathered, called = Location("eval.py", 9), Location("eval.py", 5)
+    peak = Breakdown(150 * MIB, {}, lines=(LineBytes(gathered, 90 * MIB),))
+    phase = replace(evaluation(150), location=called)
+    (known,) = phase_findings([TRAINING, phase], peak)
+    assert known.location == gathered and known.message.endswith("eval.py:9 allocated 90.0 MiB of it.")
+    (unknown,) = phase_findings([TRAINING, phase], replace(peak, allocated_bytes=151 * MIB))
+    (recorded,) = phase_findings([TRAINING, replace(phase, gradients=True)], peak)
+    assert unknown.location == recorded.location == called
 
 
 @pytest.mark.parametrize(

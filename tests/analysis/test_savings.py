@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from memdoctor.analysis.savings import savings
-from memdoctor.foundation.breakdown import Birthmark, Breakdown, Crash, ModuleBytes
+from memdoctor.foundation.breakdown import Birthmark, Breakdown, Crash, ModuleBytes, TensorBytes
 
 STACK = (
-    ModuleBytes("Net", 0, 900, 800),
-    ModuleBytes("Net.encoder", 0, 850, 780),
-    ModuleBytes("Net.encoder.layers", 0, 800, 770),
+    ModuleBytes("Net", 0, 900, 800, recomputed_bytes=15),
+    ModuleBytes("Net.encoder", 0, 850, 780, recomputed_bytes=0),
+    ModuleBytes("Net.encoder.layers", 0, 800, 770, recomputed_bytes=385),
     ModuleBytes("Net.encoder.layers.0", 400, 400, 385),
     ModuleBytes("Net.encoder.layers.1", 400, 400, 385),
 )
@@ -28,8 +29,9 @@ def advice(sizes: dict[str, int], *, modules: tuple[ModuleBytes, ...] = (), requ
 def test_the_stack_of_layers_is_recomputed_not_one_of_them_nor_all_around_it() -> None:
     text = advice({"activations": 800}, modules=STACK, phase="forward", followed=True)
     assert text.splitlines() == [
-        "Recompute Net.encoder.layers in backward (`torch.utils.checkpoint`): up to 770 B less.",
         "Halve the batch (where it trains, accumulate the gradients of both halves): up to 400 B less.",
+        "Recompute the parts of Net.encoder.layers in backward, each by itself (`torch.utils.checkpoint`): up to 385 B "
+        "less.",
     ]
 
 
@@ -39,7 +41,7 @@ def test_inference_has_nothing_to_recompute() -> None:
 
 def test_evaluation_with_gradients_is_told_about_no_grad_and_not_about_recomputing() -> None:
     text = advice({"activations": 800}, modules=STACK, phase="forward", followed=True, in_evaluation=True)
-    assert "no_grad()`: activations are kept for a backward that never runs: up to 800 B less." in text
+    assert "no_grad()` (MD201): activations are kept for a backward that never runs: up to 800 B less." in text
     assert "Recompute" not in text
 
 
@@ -51,6 +53,7 @@ def test_evaluation_with_gradients_is_told_about_no_grad_and_not_about_recomputi
         pytest.param({"optimizer state": 200}, {}, "Adafactor", id="Adam's two moments"),
         pytest.param({"parameters": 200}, {}, "half precision: up to 100 B", id="weights in float32"),
         pytest.param({"inputs and data": 200}, {}, "Keep data on the host", id="a data set on the card"),
+        pytest.param({"read from files": 200}, {}, "Load the checkpoint to the host", id="a checkpoint on the card"),
         pytest.param({"activations and other": 200}, {}, "Halve the batch", id="a card without a ledger"),
     ],
 )
@@ -68,6 +71,44 @@ def test_what_fills_the_card_has_its_advice(sizes: dict[str, int], mark: dict[st
 )
 def test_what_would_not_help_is_not_advised(sizes: dict[str, int], mark: dict[str, Any]) -> None:
     assert advice(sizes, **mark) == "`memdoctor batch-size` finds the largest batch that fits."
+
+
+@pytest.mark.parametrize(
+    ("shape", "alike", "says"),
+    [
+        pytest.param((20, 30), (5, 4, 30), "(20, 30) and the one of its size in pieces", id="of another shape"),
+        pytest.param((20, 30), (20, 31), "(20, 30) in pieces", id="another size"),
+        pytest.param((8, 512, 512), (8, 512, 512), "`torch.nn.functional.scaled_dot", id="scores of attention"),
+        pytest.param((8, 511, 511), (1,), "(8, 511, 511) in pieces", id="small images"),
+    ],
+)
+def test_a_large_request_is_computed_with_the_tensors_of_its_size(
+    shape: tuple[int, ...], alike: tuple[int, ...], says: str
+) -> None:
+    tensor = TensorBytes(alike, "float32", 300, 1, "activations", "Net.head", None)
+    breakdown = Breakdown(1000, {}, tensors=(tensor,))
+    crash = Crash(600, 1000, 1000, 0, 1000, mark=Birthmark(shape=shape), breakdown=breakdown)
+    assert says in savings(crash)[0]
+    assert ("900 B" in savings(crash)[0]) == (math.prod(shape) == math.prod(alike))
+
+
+def test_the_tensors_of_other_layers_cannot_be_computed_in_pieces_with_this_one() -> None:
+    tensor = TensorBytes((20, 30), "float32", 300, 2, "activations", "Net.layers.*", None)
+    mark = Birthmark("forward", "Net.layers.2", shape=(20, 30))
+    crash = Crash(600, 1000, 1000, 0, 1000, mark=mark, breakdown=Breakdown(1000, {}, tensors=(tensor,)))
+    assert "refused (20, 30) in pieces, one alive at a time: up to 600 B" in savings(crash)[0]
+
+
+def test_where_the_model_fills_the_card_the_batch_is_let_alone() -> None:
+    assert "A smaller batch would not help" in advice({"parameters": 300, "gradients": 300, "optimizer state": 300})
+    assert "A smaller batch" not in advice({"parameters": 300, "gradients": 300, "optimizer state": 299})
+
+
+def test_an_attempt_that_its_error_keeps_alive_is_let_go_first() -> None:
+    crash = Crash(10, 1000, 1000, 0, 1000, retried_bytes=701, breakdown=Breakdown(1000, {"activations": 800}))
+    first, *others = savings(crash)
+    assert first.startswith("Try again only after the `except` block has ended (MD108)") and "up to 701 B" in first
+    assert others == []
 
 
 def test_a_huge_request_is_computed_in_pieces_with_its_shape() -> None:

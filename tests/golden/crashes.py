@@ -29,7 +29,7 @@ BREAKDOWN = Breakdown(
     modules=(
         ModuleBytes("Net", 0, 29_000 * MIB, 21_000 * MIB),
         ModuleBytes("Net.encoder", 0, 28_000 * MIB, 20_500 * MIB),
-        ModuleBytes("Net.encoder.layers", 0, 27_000 * MIB, 20_000 * MIB),
+        ModuleBytes("Net.encoder.layers", 0, 27_000 * MIB, 20_000 * MIB, 16_000 * MIB),
         ModuleBytes("Net.encoder.layers.0", 1_000 * MIB, 2_700 * MIB, 2_000 * MIB),
     ),
     lines=(LineBytes(LINE, 20_000 * MIB), LineBytes(LOOP, 10_000 * MIB)),
