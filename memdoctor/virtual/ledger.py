@@ -95,24 +95,18 @@ class Ledger:
         self.kinds: set[str] = set()
         """Of `precision.py`: what has run that is not known to the byte."""
         """Kept from `_record_memory_history()` on."""
+        self.knows_foreign = False
+        """Whether the user has ever put tensors on PyTorch's own meta device; asked before every operator."""
         self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._thread = _ThreadState()
         self._storages: dict[int, StorageRecord] = {}
+        self.storages: Mapping[int, StorageRecord] = self._storages
+        """Live storages of the card by `untyped_storage()._cdata`."""
         self._lock = threading.RLock()
         self._is_busy = False
         self._waiting: list[Block] = []
         self._held: dict[Hashable, Block] = {}
         self._on_death = self._bury
-
-    @property
-    def storages(self) -> Mapping[int, StorageRecord]:
-        """Live storages of the card by `untyped_storage()._cdata`."""
-        return self._storages
-
-    @property
-    def has_foreign(self) -> bool:
-        """Whether the user has put tensors on PyTorch's own meta device."""
-        return bool(self._foreign)
 
     @property
     def births_are_foreign(self) -> bool:
@@ -125,6 +119,7 @@ class Ledger:
     @contextlib.contextmanager
     def foreign_births(self) -> Iterator[None]:
         """Within, this thread's new meta tensors are the user's own."""
+        self.knows_foreign = True
         before, self._thread.births_are_foreign = self._thread.births_are_foreign, True
         try:
             yield

@@ -18,7 +18,7 @@ from memdoctor.virtual import placing
 from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
-from memdoctor.virtual.signatures import Layout, Memory, Uncachable, is_fresh, signature
+from memdoctor.virtual.signatures import Layout, Memory, Uncachable, dense_strides, is_fresh, signature
 from memdoctor.virtual.sparse_parts import parts
 from memdoctor.virtual.traits import Traits, is_checkable, is_composite, is_fused_step, traits_of
 from memdoctor.virtual.values import KnownContents, ReadLog
@@ -65,7 +65,7 @@ class Recorder(TorchDispatchMode):
 
     def _dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Torch functions are disabled here: in backward our own function mode would answer `tensor.is_meta`."""
-        if self.ledger.has_foreign or self.ledger.births_are_foreign:
+        if self.ledger.knows_foreign:
             if placing.is_foreign(self.ledger, args, kwargs):
                 return placing.run_foreign(self.ledger, func, args, kwargs)
         answer = self.answers.get(func)
@@ -111,9 +111,7 @@ class Recorder(TorchDispatchMode):
 
     def new_like(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """As `torch.empty_like`: the same strides where they are dense, contiguous where not."""
-        out = torch.empty_like(tensor, dtype=dtype)
-        self.admit(out)
-        return out
+        return self.new(tensor.shape, dtype or tensor.dtype, dense_strides(tensor.shape, tensor.stride()))
 
     def contiguous(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor, or a contiguous copy of it on the card."""
@@ -140,12 +138,14 @@ class Recorder(TorchDispatchMode):
             return placing.run(func, args, kwargs)
         remembered = _RESULTS.get(key)
         if remembered is not None:
-            return remembered.make() if isinstance(remembered, Layout) else tuple([one.make() for one in remembered])
+            if isinstance(remembered, Layout):
+                return remembered.make()
+            return type(remembered)([layout.make() for layout in remembered])
         out = placing.run(func, args, kwargs)
         if self._is_fresh(out):
             _RESULTS.keep(key, Layout(out))
-        elif type(out) is tuple and all(self._is_fresh(item) for item in out):
-            _RESULTS.keep(key, tuple(Layout(item) for item in out))
+        elif type(out) in (tuple, list) and all(self._is_fresh(item) for item in out):
+            _RESULTS.keep(key, type(out)([Layout(item) for item in out]))
         return out
 
     def _is_fresh(self, out: Any) -> bool:
