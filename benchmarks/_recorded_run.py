@@ -1,28 +1,28 @@
-"""Repeats one recorded training run on the virtual card and prints what its allocator counted, step by step.
-
-    python benchmarks/_recorded_run.py JOB
-
-`JOB` is a JSON object made by `gpu_accuracy.py`. A process of its own for each run: models keep state in modules.
-"""
+"""Repeats one recorded training run on the virtual card: what its allocator counted, step by step."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import sys
 import types
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
 from memdoctor.virtual.gpu import VirtualGPU, virtual_gpu
 
-RESULT = "RESULT "
+
+def answer(job: dict[str, Any], sender: Connection) -> None:
+    """Send what `repeated` returns, or the last line of its failure."""
+    try:
+        sender.send(repeated(job))
+    except Exception as error:
+        sender.send(f"{type(error).__name__}: {error}".strip().splitlines()[-1][:200])
 
 
-def main() -> None:
-    job = json.loads(sys.argv[1])
+def repeated(job: dict[str, Any]) -> dict[str, Any]:
+    """`job` is made by `gpu_accuracy.py`; returns the counters of each step, and events where they are wanted."""
     keep = declare_torchvision_operators()
     card = virtual_gpu(
         job["card"], capacity_bytes=job["capacity_bytes"], context_bytes=0, allocator_conf=job["allocator_conf"],
@@ -33,8 +33,9 @@ def main() -> None:
         step = load(job["path"]).make(**job["arguments"])
         made = len(gpu.requests or ())
         counted = steps(gpu, step, job["steps"])
-        print(RESULT + json.dumps({"steps": counted, "events": events(gpu.requests or (), made)}))
+        found = events(gpu.requests or (), made)
     del keep
+    return {"steps": counted, "events": found}
 
 
 def events(requests: Sequence[int], made: int) -> list[int]:
@@ -79,7 +80,3 @@ def declare_torchvision_operators() -> Any:
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library
-
-
-if __name__ == "__main__":
-    main()

@@ -17,15 +17,15 @@ import collections
 import difflib
 import itertools
 import json
+import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from _recorded_run import RESULT
+import _recorded_run
 from _results import write
 
 CARDS = {"90": "h100-80gb", "89": "rtx4090", "80": "a100-80gb", "75": "t4"}
@@ -37,6 +37,8 @@ SAMPLE = 7
 """One of so many runs of real packages is repeated."""
 SECONDS = 150
 PARALLEL_RUNS = 2
+IMPORTED_ONCE = ["_recorded_run", "torch._dynamo", "transformers"]
+"""What most runs import, for longer than they run."""
 COUNTERS = {"allocated": "max_allocated", "reserved": "max_reserved", "end": "end_allocated"}
 
 
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--oracle", type=Path, required=True, help="folder with the recorded runs")
     parser.add_argument("--whole", action="store_true", help="all runs of real packages, not a sample")
     options = parser.parse_args()
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     figures: dict[str, object] = {
         "training scripts": compared(
             read(options.oracle / "traces/train_summary.json"), options.oracle / "models",
@@ -99,19 +102,29 @@ def compared(recorded: list[tuple[str, dict[str, Any]]], models: Path, events: P
 def repeated(name: str, run: dict[str, Any], models: Path, events: Path) -> Outcome:
     """One run in a process of its own, against its recording."""
     family = run.get("family") or Path(run["script"]).stem
-    asked = json.dumps({**job(run, models), "wants_events": events.exists()})
-    command = [sys.executable, str(Path(__file__).with_name("_recorded_run.py")), asked]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment)
-    except subprocess.TimeoutExpired:
-        return Outcome(name, family, None, f"more than {SECONDS} s")
-    found = [line for line in ran.stdout.splitlines() if line.startswith(RESULT)]
-    if not found:
-        return Outcome(name, family, None, (ran.stderr.strip().splitlines() or ["no output"])[-1][:200])
-    got = json.loads(found[0].removeprefix(RESULT))
+    got = answer({**job(run, models), "wants_events": events.exists()})
+    if isinstance(got, str):
+        return Outcome(name, family, None, got)
     equal_events = equal_share(got["events"], recorded_events(events)) if got["events"] else None
     return judged(name, family, got["steps"], run["iters"])._replace(equal_events=equal_events)
+
+
+def answer(asked: dict[str, Any]) -> dict[str, Any] | str:
+    """What a run counted, or why it failed; models keep state in modules, so each has a fork of an idle process."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED_ONCE)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_recorded_run.answer, args=(asked, sender))
+    process.start()
+    sender.close()
+    try:
+        got: dict[str, Any] | str = receiver.recv() if receiver.poll(SECONDS) else f"more than {SECONDS} s"
+    except EOFError:
+        process.join()
+        got = f"ended with exit code {process.exitcode}"
+    process.kill()
+    process.join()
+    return got
 
 
 def job(run: dict[str, Any], models: Path) -> dict[str, Any]:
