@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Accessor = tuple[str, str]
@@ -91,6 +93,18 @@ class Scope:
                 return scope.qualname
             scope = scope.outer
         return ""
+
+    def values_of(self, name: str) -> Sequence[ast.expr]:
+        """What a function assigns to its own variable; nothing for a module's."""
+        return self._values.get(name, []) if self.outer is not None and not self.is_class else []
+
+    @functools.cached_property
+    def _values(self) -> dict[str, list[ast.expr]]:
+        values: dict[str, list[ast.expr]] = {}
+        for each in ast.walk(self.node):
+            if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+                values.setdefault(each.targets[0].id, []).append(each.value)
+        return values
 
     def inner(self, node: ast.AST) -> Scope:
         """The scope of a function or class that is defined in this one."""

@@ -6,14 +6,16 @@ All paths of a look form a tree. It is cut where the children are elements that 
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from memdoctor.foundation.looks import Look, OwnerPath, Piece
+from memdoctor.foundation.looks import Look, OwnerPath, Piece, Survivor
 
 _ELEMENTS = ("key", "index")
 _FEWEST_ELEMENTS = 3
+_NUMBER = re.compile(r"\d+")
 _REPEATS = 4
 """An edge that occurs this often in one path is a link: `node.next.next.next.next`, a chain of exceptions."""
 
@@ -33,6 +35,17 @@ class Holder:
     def births(self) -> frozenset[int]:
         """What it keeps alive, the survivors of the look and perhaps others."""
         return frozenset(birth for path in self.paths for birth in path.storages)
+
+    def is_on(self, pieces: Sequence[Piece]) -> bool:
+        """True if the path leads through the holder, in this look or another."""
+        end = len(self.pieces) - 1
+        last = pieces[end:end + 1]
+        return tuple(pieces[:end]) == self.pieces[:end] and self.pieces[end] in (*last, *map(_without_number, last))
+
+    def held_at(self, look: Look) -> list[Survivor]:
+        """What it kept alive at that look."""
+        births = {birth for path in look.paths if self.is_on(path.pieces) for birth in path.storages}
+        return [survivor for survivor in look.survivors if survivor.birth in births]
 
 
 def holders(look: Look) -> Iterator[Holder]:
@@ -54,11 +67,30 @@ def _holders(paths: _Paths, depth: int, born: Mapping[int, int]) -> Iterator[Hol
     for pieces, path in paths:
         if len(pieces) > depth:
             children.setdefault(pieces[depth], []).append((pieces, path))
+    for name, numbered in _numbered(children).items():
+        if _is_growing_container(numbered, born):
+            pieces = (*paths[0][0][:depth], *([] if name.text == "*" else [name]))
+            below = (path for piece in numbered for _, path in children.pop(replace(piece, kind=name.kind)))
+            yield Holder(pieces, tuple(below), is_container=True)
     if _is_growing_container(children, born):
         yield _holder([path for child in children.values() for path in child], depth, is_container=True)
         return
     for child in children.values():
         yield from _holders(child, depth + 1, born)
+
+
+def _numbered(children: Mapping[Piece, _Paths]) -> dict[Piece, dict[Piece, _Paths]]:
+    """Attributes that differ in a number only, as elements: `activation_0`, `activation_1`, ...; layers of a list."""
+    alike: dict[Piece, dict[Piece, _Paths]] = {}
+    for piece, paths in children.items():
+        name = _without_number(piece)
+        if name != piece:
+            alike.setdefault(name, {})[replace(piece, kind="key")] = paths
+    return alike
+
+
+def _without_number(piece: Piece) -> Piece:
+    return replace(piece, text=_NUMBER.sub("*", piece.text)) if piece.kind in ("attr", "module") else piece
 
 
 def _holder(paths: _Paths, depth: int, *, is_container: bool) -> Holder:

@@ -9,12 +9,15 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from memdoctor.analysis.backlog import backlog_rate
 from memdoctor.analysis.holders import Holder, holders
 from memdoctor.analysis.put_line import Source, limit_of, no_source
-from memdoctor.foundation.looks import Look, Survivor
+from memdoctor.foundation.looks import Look, Piece, Survivor
 
 _FEWEST_EVENTS = 4
 _FEWEST_EVENTS_IN_EVALUATION = 8
+_FEWEST_RARE_EVENTS = 6
+"""Of events that are rarer than the largest gap: a model that gets a head for each of five tasks does not leak."""
 _LARGEST_GAP = 4
 _SHARE_ALIVE = 0.75
 _SHARE_OF_LARGEST = 0.02
@@ -36,7 +39,7 @@ class Lasting:
     is_regular: bool
     """False if the events are so rare that more of them are needed to be sure."""
     capacity: int = 0
-    """Most elements that the holder may have; 0 where nobody says."""
+    """Most elements that the holder may have; see `Piece.capacity`."""
     limit: str = ""
     """That number as the source says it, `self.limit`, where its value is not known."""
 
@@ -79,10 +82,15 @@ def filling(
 
 
 def _will_fit(each: Lasting, room_bytes: int | None) -> bool:
-    """Not where each element drags along what its graph saved for a backward that never runs: that is no buffer's."""
-    if any(path.through_graph for path in each.holder.paths):
+    """Not where each element drags along a graph that no backward frees, or a frame's variables: no buffer's way."""
+    depth = len(each.holder.pieces)
+    if any(path.through_graph or _leads_through_a_frame(path.pieces[depth:]) for path in each.holder.paths):
         return False
     return bool(each.limit) or (each.capacity > 0 and (room_bytes is None or each.full_bytes <= room_bytes))
+
+
+def _leads_through_a_frame(pieces: Sequence[Piece]) -> bool:
+    return any(piece.kind == "local" for piece in pieces)
 
 
 def _growing(looks: Sequence[Look], source: Source) -> tuple[Lasting, ...]:
@@ -126,16 +134,20 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
     for holder in holders(last):
         survivors = tuple(survivor for survivor in last.survivors if survivor.birth in holder.births)
         events = sorted({survivor.born_tick for survivor in survivors})
-        if _goes_on(events, last) and _keeps_pace(events) and not _is_bounded(holder) and _stays(holder, looks):
-            gap = _gap(events)
-            rate = _rate(survivors, events) if last.exact_births else _rate_by_census(survivors, events)
-            yield Lasting(holder, last, survivors, rate, gap <= _LARGEST_GAP, _capacity(holder, looks))
+        if not (_goes_on(events, last) and _keeps_pace(events)) or _is_bounded(holder):
+            continue
+        if _stays(holder, looks):
+            rate: int | None = _rate(survivors, events) if last.exact_births else _rate_by_census(survivors, events)
+        else:
+            rate = backlog_rate([(look.tick, holder.held_at(look)) for look in looks])
+        if rate is not None:
+            yield Lasting(holder, last, survivors, rate, _gap(events) <= _LARGEST_GAP, _capacity(holder, looks))
 
 
 def _capacity(holder: Holder, looks: Sequence[Look]) -> int:
     """What all looks agree on: a list with a hole has no fixed number of slots if it is longer the next time."""
     depth = len(holder.pieces)
-    seen = (path.pieces[depth - 1] for look in looks for path in look.paths if path.pieces[:depth] == holder.pieces)
+    seen = (path.pieces[depth - 1] for look in looks for path in look.paths if holder.is_on(path.pieces))
     capacities = {piece.capacity for piece in seen}
     return capacities.pop() if holder.is_container and len(capacities) == 1 else 0
 
@@ -143,7 +155,9 @@ def _capacity(holder: Holder, looks: Sequence[Look]) -> int:
 def _goes_on(events: Sequence[int], look: Look) -> bool:
     """Enough events, and none is overdue: not a late validation, a grown layer, or a cache at its plateau."""
     enough = _FEWEST_EVENTS_IN_EVALUATION if look.evaluates else _FEWEST_EVENTS
-    return len(events) >= enough and events[-1] >= look.tick - 2 - 2 * _gap(events)
+    if len(events) < enough or events[-1] < look.tick - 2 - 2 * _gap(events):
+        return False
+    return len(events) >= _FEWEST_RARE_EVENTS or _gap(events) <= _LARGEST_GAP
 
 
 def _keeps_pace(events: Sequence[int]) -> bool:
@@ -166,19 +180,13 @@ def _is_bounded(holder: Holder) -> bool:
 def _stays(holder: Holder, looks: Sequence[Look]) -> bool:
     """Not a ring buffer, or a list that is emptied: most of what it held earlier is alive, the oldest too."""
     gone = {birth for look in looks for birth in look.died}
-    earlier = [each for look in looks[:-1] for each in _held_by(holder, look)]
+    earlier = [each for look in looks[:-1] for each in holder.held_at(look)]
     if not earlier:
         return True
     oldest = min(survivor.born_tick for survivor in earlier)
     births = {survivor.birth for survivor in earlier}
     oldest_is_alive = any(each.birth not in gone for each in earlier if each.born_tick == oldest)
     return oldest_is_alive and len(births - gone) >= _SHARE_ALIVE * len(births)
-
-
-def _held_by(holder: Holder, look: Look) -> Iterator[Survivor]:
-    depth = len(holder.pieces)
-    births = {birth for path in look.paths if path.pieces[:depth] == holder.pieces for birth in path.storages}
-    return (survivor for survivor in look.survivors if survivor.birth in births)
 
 
 def _rate(survivors: Sequence[Survivor], events: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from memdoctor.foundation.looks import Piece
@@ -23,7 +24,8 @@ def holder_name(pieces: Sequence[Piece]) -> str:
     start = anchor(pieces)
     first = pieces[start]
     name = f"{_class_name(first)}.{first.text}" if _is_users_attribute(first) else first.text
-    return name + "".join(_suffix(piece) for piece in pieces[start + 1:])
+    rest = itertools.takewhile(lambda piece: piece.kind != "inside", pieces[start + 1:])
+    return name + "".join(map(_suffix, rest))
 
 
 def holder_path(pieces: Sequence[Piece]) -> str:

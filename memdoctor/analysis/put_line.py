@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from memdoctor.analysis.chains import ANY_KEY, Accessor, Chain, Scope
 from memdoctor.analysis.limits import Limit
@@ -45,11 +46,15 @@ class _Place:
         if not chain:
             return None
         if self.is_attribute:
-            position = next((at for at, accessor in enumerate(chain) if accessor == ("attr", self.name)), None)
+            position = next((at for at, accessor in enumerate(chain) if self._is_attribute(*accessor)), None)
             in_class = not self.owner or scope.class_name == self.owner
             return chain[position + 1:] if position is not None and in_class else None
         matches = chain[0] == ("name", self.name) and file == self.file and scope.owner_of(self.name) == self.owner
         return chain[1:] if matches else None
+
+    def _is_attribute(self, kind: str, text: str) -> bool:
+        """Numbered ones go by what their names have in common, `output_*`."""
+        return kind == "attr" and (text == self.name or ("*" in self.name and fnmatchcase(self.name, text)))
 
 
 @dataclass(frozen=True)

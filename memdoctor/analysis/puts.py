@@ -16,8 +16,11 @@ CALL, ITEM, REPEATED, ASSIGNED, EMPTY = 6, 5, 4, 2, 1
 
 _PUTS = re.compile(
     "append|appendleft|add|extend|extendleft|insert|put|put_nowait|update|setdefault|push|set|set_result|send"
-    "|register_.*hook|add_param_group|heappush"
+    "|register_.*hook|add_param_group|heappush|exception|critical|error|warning|info|debug"
 )
+_NAMES_ATTRIBUTE = re.compile("setattr|__setattr__|register_(buffer|parameter|module)|add_module")
+_REPLACES = ("_replace", "replace", "evolve")
+"""Copies of a tuple or dataclass with other values for some of its fields."""
 _EMPTY_CALLS = re.compile(
     "list|dict|set|tuple|deque|defaultdict|OrderedDict|Counter|Queue|zeros|zeros_like|empty|tensor"
 )
@@ -111,6 +114,7 @@ class _Reader:
         for node in _expressions(statement):
             if isinstance(node, ast.Call):
                 self._found.puts.extend(_put_by_call(node, statement, scope))
+                self._found.puts.extend(_put_to_attribute(node, statement, scope))
                 self._found.calls.append(_call(node, statement, scope))
         deeper = loops + isinstance(statement, (ast.For, ast.AsyncFor, ast.While))
         for name in ("body", "orelse", "finalbody"):
@@ -164,16 +168,20 @@ def _assignment(place: ast.expr, value: ast.expr, statement: ast.stmt, scope: Sc
     alias = chain_of(value)
     if isinstance(place, ast.Subscript):
         return Put(target, ITEM, statement, scope, alias)
-    if _reads(value, target):
+    if _reads(value, target, scope):
         return Put(target, ITEM, statement, scope)
     if _is_empty(value):
         return Put(target, EMPTY, statement, scope)
     return Put(target, REPEATED if _repeats(place, scope, loops) else ASSIGNED, statement, scope, alias)
 
 
-def _reads(value: ast.expr, target: Chain) -> bool:
-    """`bank = cat([bank, new])`, `out, hidden = model(x, hidden)`."""
-    return any(chain_of(node) == target for node in ast.walk(value)) if target else False
+def _reads(value: ast.expr, target: Chain, scope: Scope) -> bool:
+    """`bank = cat([bank, new])`, `out, hidden = model(x, hidden)`; `both = cat([bank, new])`, then `bank = both`."""
+    if not target:
+        return False
+    names = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+    between = (each for name in names for each in scope.values_of(name))
+    return any(chain_of(node) == target for each in (value, *between) for node in ast.walk(each))
 
 
 def _is_empty(value: ast.expr) -> bool:
@@ -206,6 +214,31 @@ def _put_by_call(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[
         if node.func.attr == "setdefault" and node.args:
             target = chain_of(node)
         yield Put(target, CALL, statement, scope)
+
+
+def _put_to_attribute(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[Put]:
+    """`setattr(self, f"output_{step}", x)`, `self.register_buffer(...)`; `state._replace(outputs=outputs)`."""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if name in _REPLACES:
+        fields = (each.arg for each in node.keywords if each.arg is not None)
+        yield from (Put((("name", "*"), ("attr", field)), ITEM, statement, scope) for field in fields)
+    if _NAMES_ATTRIBUTE.fullmatch(name):
+        owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        whole, text, *_ = (*owner, *node.args, None, None)
+        target = chain_of(whole) if whole is not None else ()
+        if target and text is not None:
+            name = _pattern(text)
+            yield Put((*target, ("attr", name)), ITEM if "*" in name else ASSIGNED, statement, scope)
+
+
+def _pattern(text: ast.expr) -> str:
+    """`output_*` for `f"output_{step}"`, `*` for what is computed otherwise."""
+    match text:
+        case ast.Constant(value=str() as name):
+            return name
+        case ast.JoinedStr(values=parts):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
+    return "*"
 
 
 def _call(node: ast.Call, statement: ast.stmt, scope: Scope) -> Call:

@@ -40,23 +40,43 @@ def shells(looks: Sequence[Look]) -> tuple[Shell, ...]:
     found: list[Shell] = []
     for unit in dict.fromkeys(look.unit for look in complete):
         of_unit = [look for look in complete if look.unit == unit]
-        counts = [_nodes(look) for look in of_unit]
+        elements = _elements(of_unit[-1])
+        counts = [_nodes(look, elements) for look in of_unit]
         found.extend(filter(None, (_shell(pieces, of_unit, counts) for pieces in counts[-1])))
     return tuple(found)
 
 
-_Counts = dict[tuple[Piece, ...], OwnerPath]
+_Pieces = tuple[Piece, ...]
+_Counts = dict[_Pieces, OwnerPath]
 
 
-def _nodes(look: Look) -> _Counts:
+def _elements(look: Look) -> frozenset[_Pieces]:
+    """Beginnings of paths up to an element of a container that has many."""
+    paths = (path.pieces for path in look.paths if path.graph_nodes)
+    return frozenset(
+        pieces[:at + 1] for pieces in paths for at, piece in enumerate(pieces)
+        if piece.kind == "index" and piece.text == "*"
+    )
+
+
+def _nodes(look: Look, elements: frozenset[_Pieces]) -> _Counts:
     """Nodes by variable or container; of variables that each iteration writes anew none."""
     counts: _Counts = {}
     for path in look.paths:
         if path.carried and path.graph_nodes:
-            pieces = starred(path.pieces)
+            pieces = _as_one(path.pieces, elements)
             known = counts.get(pieces)
             counts[pieces] = path.joined(known, pieces) if known is not None else replace(path, pieces=pieces)
     return counts
+
+
+def _as_one(pieces: _Pieces, elements: frozenset[_Pieces]) -> _Pieces:
+    """One name for all elements of a container that has many in the end."""
+    named: _Pieces = ()
+    for piece in pieces:
+        element = (*named, replace(piece, text="*"))
+        named = element if element in elements else (*named, piece)
+    return named
 
 
 def starred(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

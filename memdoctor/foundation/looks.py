@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from memdoctor.foundation.findings import Confidence
 
 
+UNLIMITED = -1
+
+
 @dataclass(frozen=True)
 class Piece:
     """One step of a path from a root to an object."""
@@ -36,7 +39,10 @@ class Piece:
     line: int | None = None
     """First line of the function; 0 for the module itself."""
     capacity: int = field(default=0, compare=False)
-    """Most elements of the container that the step leads to; 0 where nobody says. It does not tell steps apart."""
+    """Most elements of the container that the step leads to; 0 where nobody says. It does not tell steps apart.
+
+    `UNLIMITED` where a limit is asked for and none is set: `maxsize=None`.
+    """
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import re
 from collections import deque
 from typing import Any
 
+from memdoctor.foundation.looks import UNLIMITED
 from memdoctor.sensing.edges import attributes
 
 _CACHED_FUNCTION = type(functools.lru_cache(len))
@@ -24,7 +25,7 @@ _SAYS_HOW_MANY = re.compile(
 
 
 def capacity_of(value: Any, owner: Any) -> int:
-    """Most elements of `value`, an attribute of `owner` or a variable without one; 0 where nobody says."""
+    """Most elements of `value`, an attribute of `owner` or a variable without one; see `Piece.capacity`."""
     if type(owner) is _CACHED_FUNCTION:
         return owner.cache_info().maxsize or 0
     kind = next((each for each in _CONTAINERS if issubclass(type(value), each)), None)
@@ -35,11 +36,14 @@ def capacity_of(value: Any, owner: Any) -> int:
         return int(value.maxlen)
     if kind is list and any(element is None for element in list.__iter__(value)):
         return size
-    return next((said for each in (value, owner) for said in _said_by(each) if said >= size), 0)
+    said = [number for each in (value, owner) for number in _said_by(each)]
+    return next((number for number in said if number >= size), UNLIMITED if UNLIMITED in said else 0)
 
 
 def _said_by(owner: object) -> list[int]:
+    """`maxsize=None`, or 0 in a queue, says that there is no limit, though the code asks for one."""
     if owner is None or type(owner) in _CONTAINERS:
         return []
-    named = (value for name, value in attributes(owner) if _SAYS_HOW_MANY.fullmatch(name))
-    return [value for value in named if type(value) is int and value > 0]
+    named = [value for name, value in attributes(owner) if _SAYS_HOW_MANY.fullmatch(name)]
+    numbers = [value for value in named if type(value) is int and value > 0]
+    return numbers or [UNLIMITED for value in named if value is None or value == 0]

@@ -11,6 +11,7 @@ import functools
 import gc
 import inspect
 import itertools
+import threading
 import types
 import weakref
 from collections import deque
@@ -20,7 +21,7 @@ from typing import Any, TypeGuard
 import torch
 
 from memdoctor.sensing.frames import local_variables
-from memdoctor.sensing.user_code import class_file
+from memdoctor.sensing.user_code import class_file, is_user_file
 
 Step = tuple[str, str]
 """Kind and text of a `Piece`; the text of a `moment` is the storage key of its parameter."""
@@ -29,6 +30,7 @@ _Handler = Callable[[Any], Iterator[Edge]]
 
 INSIDE: Step = ("inside", "")
 SOMEWHERE: Step = ("index", "*")
+_PLAIN = frozenset({list, tuple, dict})
 _MOST_INDICES = 10_000
 """Elements of one list that are told apart; a step of its own for each of millions would be most of a search."""
 LEAVES = frozenset({int, str, float, bool, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, range})
@@ -148,8 +150,20 @@ def _generator(owner: Any) -> Iterator[Edge]:
 
 
 def _frame(owner: types.FrameType) -> Iterator[Edge]:
+    """Of a library's function what it was given and has made, not the library's own structures."""
+    is_users = is_user_file(owner.f_code.co_filename)
     for name, value in local_variables(owner):
-        yield ("local", name), value
+        if is_users or is_tensor(value) or type(value) in _PLAIN:
+            yield ("local", name), value
+
+
+def _thread_local(owner: threading.local) -> Iterator[Edge]:
+    """Attributes in all threads; asking for its `__dict__` would run the user's `__init__` in this one."""
+    for value in gc.get_referents(owner):
+        if type(value) is dict:
+            attributes = (item for each in list(value.values()) if type(each) is dict for item in list(each.items()))
+            yield from ((("attr", str(name)), item) for name, item in attributes)
+    yield INSIDE, type(owner)
 
 
 def _class(owner: type) -> Iterator[Edge]:
@@ -256,6 +270,7 @@ _HANDLERS: tuple[tuple[Any, _Handler], ...] = (
     (functools.partial, _partial),
     ((types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType), _generator),
     (types.FrameType, _frame),
+    (threading.local, _thread_local),
     ((types.MethodType, types.CellType, types.TracebackType), _unnamed),
     (type, _class),
     (torch.Tensor, _tensor),

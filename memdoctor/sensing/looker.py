@@ -7,6 +7,7 @@ apart (5, 10, 20, 40, ...) to count graph nodes, which no counter of a device sh
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -111,7 +112,10 @@ class Looker:
             max_objects=_MAX_OBJECTS if survivors else _PROBE_OBJECTS,
             reads_graphs=self._reads_graphs,
         )
-        search.search(user_roots())
+        births = {record.birth for _, record in survivors}
+        search.search(itertools.takewhile(
+            lambda root: not (root.is_last_resort and births.issubset(search.claimed)), user_roots(),
+        ))
         self._search_deeper(search, [record for _, record in survivors], ticks)
         return Look(
             tick=ticks.last,

@@ -29,6 +29,7 @@ from memdoctor.sensing.user_code import class_file, is_library_detail
 
 _CONTAINERS = frozenset({list, dict, tuple, set})
 """Most objects of a large heap; asking whether they are tensors is a tenth of a search."""
+_MANY_ELEMENTS = 8
 _MAX_DEPTH = 64
 """Deeper objects, as in a linked list, count as held by the one at this depth."""
 
@@ -234,11 +235,20 @@ def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
         return None
 
 
-def _without_indices(paths: Iterable[OwnerPath]) -> Iterable[OwnerPath]:
-    """One path for all elements of a container."""
+def _without_indices(shells: Iterable[OwnerPath]) -> Iterable[OwnerPath]:
+    """One path for all elements of a container that has many; a fixed list of two callbacks has few."""
+    paths = list(shells)
+    elements: dict[tuple[Piece, ...], set[Piece]] = {}
+    for path in paths:
+        for at, piece in enumerate(path.pieces):
+            if piece.kind == "index":
+                elements.setdefault(path.pieces[:at], set()).add(piece)
     merged: dict[tuple[Piece, ...], OwnerPath] = {}
     for path in paths:
-        pieces = tuple(replace(piece, text="*") if piece.kind == "index" else piece for piece in path.pieces)
+        pieces = tuple(
+            replace(piece, text="*") if len(elements.get(path.pieces[:at], ())) >= _MANY_ELEMENTS else piece
+            for at, piece in enumerate(path.pieces)
+        )
         known = merged.get(pieces)
         merged[pieces] = path.joined(known, pieces) if known is not None else replace(path, pieces=pieces)
     return merged.values()
@@ -247,7 +257,7 @@ def _without_indices(paths: Iterable[OwnerPath]) -> Iterable[OwnerPath]:
 def _described(kind: str, text: str, owner: Any) -> Piece:
     """The step with where the class or function that names it is defined, if it is the user's."""
     if kind in ("cell", "default", "cached", "local"):
-        code = _code(owner)
+        code = owner.__code__ if kind == "cell" else _code(owner)
         name = str(getattr(code, "co_qualname", getattr(owner, "__qualname__", code.co_name)))
         return Piece(kind, text, name, shown_path(code.co_filename), code.co_firstlineno)
     if kind in ("attr", "module"):

@@ -1,8 +1,9 @@
 """Finds iterations and phases in a program that was not written for memdoctor.
 
 An iteration ends where an optimizer has stepped; in evaluation, and in programs without an optimizer, where the
-outermost module has been called. Global hooks of `torch.optim` and `torch.nn` see both, in the user's thread and with
-the user's frames still on the stack. Nothing else is touched, and a failure in here never reaches the program.
+outermost module has been called; in one without modules either, where a backward pass has ended. Global hooks of
+`torch.optim` and `torch.nn` see the first two, in the user's thread and with the user's frames still on the stack. A
+failure in here never reaches the program.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from memdoctor.sensing.backward_calls import BackwardCalls
 from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.models import Models
 
 OPTIMIZER_STEP = "optimizer step"
 MODEL_CALL = "model call"
+BACKWARD_CALL = "backward pass"
 EXPLICIT_STEP = "step() call"
 
 _CALLS_BEFORE_EVALUATION = 13
@@ -69,6 +72,7 @@ class Recorder:
             register_optimizer_step_post_hook(self._after_optimizer_step),
             register_module_forward_pre_hook(self._before_forward),
             register_module_forward_hook(self._after_forward, always_call=True),
+            BackwardCalls(self._after_backward),
         ]
         return self
 
@@ -92,6 +96,16 @@ class Recorder:
             if not self._explicit and self._begins_again(optimizer):
                 self._on_iteration(OPTIMIZER_STEP, "train")
 
+    def _after_backward(self) -> None:
+        """Counts in programs that update their parameters by hand, and have no module."""
+        if self._has_optimizer or self._calls.have_been or not self._counts_calls or self._explicit:
+            return
+        with self._guard():
+            if self._has_optimizer is None and other_threads_wait():
+                self._has_optimizer = any(True for _ in _optimizers())
+            if self._has_optimizer is False:
+                self._on_iteration(BACKWARD_CALL, "train")
+
     def _begins_again(self, optimizer: torch.optim.Optimizer) -> bool:
         """True if this optimizer opens a new round: the several optimizers of a GAN make one iteration together."""
         known = [reference() for reference in self._stepped]
@@ -103,6 +117,7 @@ class Recorder:
         if torch.compiler.is_compiling():  # code that traces this would otherwise be compiled with the program
             return
         self._calls.depth += 1
+        self._calls.have_been = True
         if self._calls.depth == 1:
             with self._guard():
                 self._on_call(module, args)
@@ -167,16 +182,20 @@ class _NoWordAboutHooks:
 
 
 class _CallDepth(threading.local):
-    """How many module calls are open in this thread."""
+    """How many module calls are open in this thread, and whether there were any."""
 
     depth = 0
+    have_been = False
 
 
 def _has_optimizer(module: torch.nn.Module) -> bool:
     """One pass over the heap, some 50 ms at 300,000 objects; asks types only, since `isinstance` may run user code."""
     own = {id(parameter) for parameter in module.parameters()}
-    optimizers = (found for found in gc.get_objects() if issubclass(type(found), torch.optim.Optimizer))
-    return any(id(each) in own for found in optimizers for group in found.param_groups for each in group["params"])
+    return any(id(each) in own for found in _optimizers() for group in found.param_groups for each in group["params"])
+
+
+def _optimizers() -> Iterator[torch.optim.Optimizer]:
+    return (found for found in gc.get_objects() if issubclass(type(found), torch.optim.Optimizer))
 
 
 def _phase(trains: bool) -> str:

@@ -30,6 +30,11 @@ class Root:
     carried: bool = True
     """False where each iteration writes the variable before it reads it, and for variables of libraries."""
 
+    @property
+    def is_last_resort(self) -> bool:
+        """True if it is asked for what no variable that lasts has: registries of libraries lead to all of them."""
+        return not self.carried or self.piece.kind == "registry"
+
 
 def user_roots() -> list[Root]:
     """All variables of the user, in the order in which they may claim what they reach.

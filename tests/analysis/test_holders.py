@@ -39,3 +39,16 @@ def test_children_of_modules_may_share_a_name() -> None:
 def test_keys_that_are_no_strings_are_one_container() -> None:
     (holder,) = holders(look(9, {(*LIST, Piece("key", "*")): range(2, 8)}))
     assert (holder.pieces, holder.is_container) == (LIST, True)
+
+
+def test_attributes_that_differ_in_a_number_are_one_container() -> None:
+    numbered = [(TRAINER[0], Piece("attr", f"output_{index}", "Tracer", "train.py")) for index in range(5)]
+    seen = look(9, {path: (index + 2,) for index, path in enumerate(numbered)})
+    (holder,) = holders(seen)
+    assert (holder.pieces[-1].text, holder.is_container) == ("output_*", True)
+    assert len(holder.held_at(seen)) == 5
+
+
+def test_numbered_layers_that_each_keep_more_are_not_cut() -> None:
+    layers = [(TRAINER[0], Piece("attr", f"layer{number}", "Net", "net.py"), TRAINER[1]) for number in (1, 2, 3)]
+    assert len(list(holders(look(9, {path: range(2, 8) for path in layers})))) == 3

@@ -35,6 +35,7 @@ def test_it_lasts(looks: Sequence[Look], bytes_per_tick: int) -> None:
     "looks",
     [
         pytest.param([list_look(20, [5, 12, 18])], id="three checkpoints"),
+        pytest.param([list_look(32, [6, 12, 18, 24, 30])], id="a head for each of five tasks"),
         pytest.param([list_look(30, range(2, 12))], id="a cache that has its keys"),
         pytest.param([list_look(40, [2, 3, 4, 5, 6, 7, 8, 9, 20, 36])], id="a cache that fills slower and slower"),
         pytest.param([list_look(9, range(2, 8)), list_look(14, range(7, 13), died=range(2, 7))], id="a ring buffer"),

@@ -42,6 +42,12 @@ KEPT = Piece("local", "kept", "fit", "train.py", 3)
             id="gradient",
         ),
         pytest.param(
+            (TRAINER, Piece("inside", "Logger"), Piece("index", "0"), Piece("inside", "MemoryHandler")),
+            "trainer",
+            "trainer, global of train.py",
+            id="an index into what has no name",
+        ),
+        pytest.param(
             (Piece("cycle", "ctx.y"),), "ctx.y", "no variable: a reference cycle through C++", id="cycle"
         ),
     ],

@@ -72,3 +72,9 @@ def averages(tick: int) -> Look:
         for key in ("weight", "bias")
     )
     return Look(tick, tick, "optimizer step", (), (), paths, (), live_bytes=0, host_bytes=1000 * tick)
+
+
+def test_a_number_is_no_advice_where_states_are_kept_beside_the_losses() -> None:
+    loss, state = (OwnerPath((ROOT,), (birth,), False, has_grad_fn=True, is_scalar=birth < 3) for birth in (1, 3))
+    pattern = pattern_of(Kept("kept", (ROOT,), (loss, loss, state), is_container=True))
+    assert ".item()" not in pattern.fix

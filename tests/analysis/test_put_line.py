@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from memdoctor.analysis.put_line import put_line
+from memdoctor.analysis.put_line import put_line, starts_anew
 from memdoctor.foundation.looks import Piece
 
 GLOBAL = (Piece("global", "kept", "__main__", "train.py", 0),)
@@ -54,6 +54,45 @@ TRAINER = """
 @pytest.mark.parametrize(("key", "line"), [("loss", 6), ("val_loss", 7)])
 def test_the_constant_key_tells_two_lines_apart(key: str, line: int) -> None:
     assert line_in(TRAINER, (*HISTORY, Piece("key", repr(key))), key) == line
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        pytest.param('setattr(self, f"output_{self.calls}", x)', "output_*", id="a numbered attribute"),
+        pytest.param('self.register_buffer("bank" + str(self.calls), x)', "bank*", id="a name that is computed"),
+        pytest.param("return self._replace(outputs=(*self.outputs, x))", "outputs", id="a field of a named tuple"),
+    ],
+)
+def test_attributes_that_no_assignment_names(statement: str, name: str) -> None:
+    source = f"class Tracer:\n    def record(self, x):\n        {statement}\n"
+    assert line_in(source, (HISTORY[0], Piece("attr", name, "Tracer", "train.py"))) == 3
+
+
+def test_a_buffer_is_put_where_it_is_made_longer_rather_than_registered() -> None:
+    init = "    def __init__(self):\n        self.register_buffer('bank', zeros(3))\n"
+    source = f"class Net:\n{init}    def forward(self, x):\n        self.bank = torch.cat([self.bank, x])\n"
+    assert line_in(source, (HISTORY[0], Piece("module", "bank", "Net", "train.py"))) == 5
+
+
+def test_an_attribute_with_a_name_of_its_own_is_not_put_by_any_setattr() -> None:
+    source = "class T:\n    def f(self, name, x):\n        setattr(self, name, x)\n        self.kept.append(x)\n"
+    assert line_in(source, (HISTORY[0], Piece("attr", "kept", "T", "train.py"))) == 4
+
+
+MEMORY = "class Net:\n    def forward(self, x):\n        {}\n        self.memory = both.detach()\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "anew"),
+    [
+        pytest.param("both = torch.cat([self.memory, x])", False, id="what is assigned comes from what was there"),
+        pytest.param("both = torch.cat([self.other, x])", True, id="and here it does not"),
+    ],
+)
+def test_whether_an_attribute_starts_anew(statement: str, anew: bool) -> None:
+    pieces = (HISTORY[0], Piece("attr", "memory", "Net", "train.py"))
+    assert starts_anew(pieces, (), lambda path: MEMORY.format(statement)) is anew
 
 
 def test_without_source_there_is_no_line() -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from memdoctor.foundation.looks import UNLIMITED
 from memdoctor.sensing.capacities import capacity_of
 
 
@@ -45,14 +46,16 @@ SAYS = [
     pytest.param(Shelf(), None, 8, id="a container with an attribute"),
     pytest.param(deque([1]), Queue(maxsize=4), 4, id="a queue"),
     pytest.param({}, cached, 16, id="a cached function"),
+    pytest.param([1], SimpleNamespace(capacity=None), UNLIMITED, id="a capacity of None"),
+    pytest.param(deque([1]), Queue(), UNLIMITED, id="a queue without maxsize"),
+    pytest.param([1], SimpleNamespace(limit=None, maxlen=5), 5, id="a number beside None"),
 ]
 SAYS_NOTHING = [
     pytest.param(deque([1]), None, id="a deque without maxlen"),
     pytest.param([1, 2], None, id="a list without a hole"),
     pytest.param([1], SimpleNamespace(batch_size=32, hidden_size=64, epochs=3), id="other sizes"),
     pytest.param([1, 2, 3], SimpleNamespace(capacity=2), id="a capacity that has not held"),
-    pytest.param([1], SimpleNamespace(capacity=None, limit=0, maxlen=True), id="no number"),
-    pytest.param(deque([1]), Queue(), id="a queue without maxsize"),
+    pytest.param([1], SimpleNamespace(maxlen=True, capacity="large"), id="no number"),
     pytest.param("text", SimpleNamespace(capacity=9), id="no container"),
 ]
 

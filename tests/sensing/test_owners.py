@@ -7,6 +7,7 @@ import functools
 import gc
 import queue
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -51,6 +52,12 @@ def default(value: object) -> Callable[..., object]:
         return kept
 
     return function
+
+
+def thread_local(value: object) -> threading.local:
+    result = threading.local()
+    result.value = value
+    return result
 
 
 def started(value: object) -> Iterator[int]:
@@ -104,6 +111,7 @@ def search(value: object, tensor: torch.Tensor) -> tuple[OwnerPath, ...]:
         pytest.param(Slotted, ["attr:value"], id="slots"),
         pytest.param(lambda t: SimpleNamespace(value=t), ["attr:value"], id="namespace"),
         pytest.param(closure, ["cell:value"], id="closure"),
+        pytest.param(thread_local, ["attr:value"], id="thread-local attribute"),
         pytest.param(default, ["default:kept"], id="default argument"),
         pytest.param(lambda t: functools.partial(closure, t), ["default:value"], id="partial"),
         pytest.param(lambda t: Plain(t).show, ["inside:method", "attr:value"], id="bound method"),
@@ -182,3 +190,29 @@ def test_roots_know_what_the_loop_carries() -> None:
         kept.append(anew)
         roots = {root.piece.text: root.carried for root in user_roots() if root.piece.kind == "local"}
     assert (roots["kept"], roots["anew"]) == (True, False)
+
+
+def test_a_closure_is_that_of_the_wrapper_though_it_goes_by_the_name_of_what_it_wraps() -> None:
+    tensor = torch.zeros(3)
+    kept = [tensor]
+
+    @functools.wraps(closure)
+    def wrapper() -> object:
+        return kept
+
+    (path,) = search(wrapper, tensor)
+    (cell,) = (piece for piece in path.pieces if piece.kind == "cell")
+    assert (cell.text, cell.line) == ("kept", wrapper.__code__.co_firstlineno)
+
+
+def test_of_a_librarys_frame_only_what_it_was_given_is_searched() -> None:
+    """The last error of a session comes through frames that lead into all of a library."""
+    source = "def call(value, own):\n    raise ValueError\n"
+    library: dict[str, Any] = {}
+    exec(compile(source, "/usr/lib/python3/dist-packages/library.py", "exec"), library)
+    given, own = torch.zeros(3), torch.zeros(4)
+    with pytest.raises(ValueError) as caught:
+        library["call"]((given,), Plain(own))
+    frame = caught.value.__traceback__.tb_next.tb_frame  # type: ignore[union-attr]  # it was raised one call deeper
+    assert search(frame, given) != ()
+    assert search(frame, own) == ()

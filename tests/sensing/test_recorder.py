@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from memdoctor.sensing.recorder import EXPLICIT_STEP, MODEL_CALL, OPTIMIZER_STEP, Recorder
+from memdoctor.sensing.recorder import BACKWARD_CALL, EXPLICIT_STEP, MODEL_CALL, OPTIMIZER_STEP, Recorder
 
 Boundary = tuple[str, str]
 
@@ -111,6 +111,51 @@ def test_a_program_without_an_optimizer_counts_its_model_calls() -> None:
     assert boundaries(program) == [(MODEL_CALL, "train")] * 4
 
 
+def by_hand(weight: torch.Tensor, passes: int) -> None:
+    for _ in range(passes):
+        (torch.ones(2, 3) @ weight).sum().backward()
+
+
+def test_a_program_without_modules_counts_its_backward_passes() -> None:
+    assert boundaries(lambda recorder: by_hand(torch.zeros(3, requires_grad=True), 4)) == [(BACKWARD_CALL, "train")] * 4
+
+
+def test_backward_passes_are_no_iterations_where_there_is_an_optimizer_or_a_module() -> None:
+    def with_optimizer(recorder: Recorder) -> None:
+        weight = torch.zeros(3, requires_grad=True)
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        by_hand(weight, 3)
+        optimizer.step()
+        by_hand(weight, 3)
+
+    def with_module(recorder: Recorder) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+
+    assert boundaries(with_optimizer) == [(OPTIMIZER_STEP, "train")]
+    assert boundaries(with_module) == [(OPTIMIZER_STEP, "train")]
+
+
+def test_a_backward_within_a_backward_is_part_of_it() -> None:
+    class Nested(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # one output
+            with torch.enable_grad():
+                torch.zeros(1, requires_grad=True).sum().backward()
+            return gradient
+
+    def program(recorder: Recorder) -> None:
+        Nested.apply(torch.zeros(3, requires_grad=True)).sum().backward()
+
+    assert boundaries(program) == [(BACKWARD_CALL, "train")]
+
+
 def test_a_forward_that_raises_leaves_the_depth_right() -> None:
     def program(recorder: Recorder) -> None:
         model = nn.Sequential(nn.Linear(3, 1))
@@ -158,7 +203,9 @@ def test_nothing_is_left_behind() -> None:
     from torch.optim import optimizer
 
     before = [dict(hooks) for hooks in _global_hooks(module, optimizer)]
+    backward = torch.autograd.backward
     boundaries(lambda recorder: None)
+    assert torch.autograd.backward is backward
     assert [dict(hooks) for hooks in _global_hooks(module, optimizer)] == before
 
 
