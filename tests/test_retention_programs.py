@@ -46,6 +46,47 @@ KEEPS = [
     ),
     pytest.param("views_by_label", "gallery[*]", 11, 6144, False, id="rows that keep their whole batch"),
     pytest.param("retained_hook", "net[1]._forward_hooks", 12, 3072, False, id="hooks that are never removed"),
+    pytest.param("average_backups", "EMA.backups", 21, 2219, False, id="backups that nothing takes back"),
+    pytest.param("background_tasks", "background", 18, 1024, False, id="tasks that are done, with their results"),
+    pytest.param("backward_probe", "GradientProbe.gradients", 18, 14336, False, id="gradients from backward hooks"),
+    pytest.param("buffer_queue", "Contrast.queue", 16, 2048, False, id="a buffer of the model that gets longer"),
+    pytest.param("cached_method", "table", 16, 2560, False, id="a cached method"),
+    pytest.param("chained_batches", "rehearsal", 17, 1536, False, id="an iterator that is chained to the last one"),
+    pytest.param("checkpoint_hooks", "model._state_dict_hooks", 17, 1536, False, id="hooks on state_dict"),
+    pytest.param("child_scopes", "scope", 25, 2560, False, id="children of a ChainMap"),
+    pytest.param("class_level_values", "Meter.values", 15, 1536, False, id="a list of the class, not the instance"),
+    pytest.param("every_fourth", "gallery", 12, 640, False, id="every fourth step"),
+    pytest.param("functional_state", "TrainState.outputs", 23, 1536, False, id="a tuple in a state that is made anew"),
+    pytest.param("gan_fixed_noise", "img_list", 32, 2048, True, id="pictures with their graphs"),
+    pytest.param("growing_groups", "optimizer", 13, 1536, False, id="parameter groups"),
+    pytest.param("hard_examples_late", "Miner.examples", 16, 1536, False, id="from the fifteenth step on"),
+    pytest.param("histogram_writer", "SummaryWriter.events", 21, 8704, False, id="a writer that is never flushed"),
+    pytest.param("ignite_engine", "State.outputs", 62, 1024, False, id="outputs in the state of an engine"),
+    pytest.param("known_subclasses", "Task.known", 14, 1536, False, id="classes made at run time"),
+    pytest.param("lazy_sum", "lazy_total", 28, 3072, False, id="a function that calls the last one"),
+    pytest.param("memo_by_tensor", "cache", 16, 2048, False, id="a memo whose keys are tensors"),
+    pytest.param("notebook_underscores", "Notebook.user_ns", 33, 1536, False, id="numbered results of a notebook"),
+    pytest.param("numbered_attributes", "Tracer.activation_*", 14, 1536, False, id="numbered attributes"),
+    pytest.param("numbered_buffers", "ProtoNet.proto_*", 16, 1536, False, id="numbered buffers"),
+    pytest.param("object_array", "Recorder.table", 16, 1536, False, id="a longer and longer object array"),
+    pytest.param("packed_tensors", "TensorStore.kept", 17, 4096, True, id="what saved_tensors_hooks have packed"),
+    pytest.param("pool_results", "Evaluator.results", 22, 2560, False, id="results of a pool of threads"),
+    pytest.param("quantizer_calls", "Quantize.calls", 14, 2560, True, id="inputs of a custom function on its class"),
+    pytest.param("reinforce", "Policy.saved_log_probs", 28, 2560, True, id="log probabilities of all episodes"),
+    pytest.param("result_rows", "rows", 22, 2048, False, id="rows of a table"),
+    pytest.param("ring_with_insert", "ReplayRing.data", 16, 2048, False, id="a ring that inserts"),
+    pytest.param("segment_memory", "Attention.memory", 17, 2048, False, id="a memory that is never cut"),
+    pytest.param("shared_default_cache", "cache", 23, 2560, False, id="a default argument of a constructor"),
+    pytest.param("snapshot_callback", "Snapshots.weights", 26, 1024, False, id="weights every second step"),
+    pytest.param("step_hook_norms", "norms", 13, 512, False, id="norms from a hook of the optimizer"),
+    pytest.param("stream_dataset", "Stream.seen", 17, 3072, False, id="what a data set has given out"),
+    pytest.param("tensor_hooks", "gradients", 13, 3072, False, id="gradients from a hook on a tensor"),
+    pytest.param("thread_local_losses", "context.samples", 14, 1536, False, id="a list in a thread-local object"),
+    pytest.param("trainer_log_history", "TrainerState.log_history", 49, 1536, False, id="the log of a trainer"),
+    pytest.param("tree_search", "Planner.current", 29, 512, False, id="a tree that is never pruned"),
+    pytest.param("unlimited_lru", "FeatureCache.entries", 21, 2048, False, id="a cache whose limit is None"),
+    pytest.param("user_dict_history", "History.data['logits']", 13, 1536, False, id="a dictionary of its own kind"),
+    pytest.param("weak_keys", "Store.features", 28, 1536, False, id="values that hold their weak keys"),
 ]
 
 
@@ -65,13 +106,17 @@ LETS_GO = [
     "best_of_five", "bounded_queue", "buffered_log", "cached_property_samples", "episodes", "image_pool",
     "lru_of_eight", "notebook_numbers", "optimizer_per_fold", "replay_deque", "replay_slots", "running_statistics",
     "swapped_teachers", "trimmed_windows", "validation_epochs", "weak_cache",
+    "accumulation", "averaged_model", "best_model", "curriculum", "cut_memory", "dataclass_deque", "epoch_clear",
+    "host_predictions", "inner_loops", "key_value_cache", "last_error", "lbfgs", "masks_by_length", "new_heads",
+    "ordered_lru", "ppo_rollouts", "prefetch_tasks", "removed_hooks", "ring_of_losses", "teacher_student",
+    "unfrozen_groups", "warmup_statistics",
 ]
 
 
 @pytest.mark.parametrize("program", LETS_GO)
 def test_a_program_that_lets_go_is_left_alone(program: str) -> None:
     report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card="a100-40gb", output=None).report
-    assert report.growth.verdict in ("none", "plateau")
+    assert report.growth.verdict in ("none", "plateau", "worst-batch")
     assert report.findings == ()
 
 
@@ -90,6 +135,67 @@ def test_a_buffer_that_is_not_full_yet_is_named_with_what_it_will_hold(program: 
     assert report.growth.verdict == "plateau"
     assert rate in report.growth.explanation
     assert limit in report.growth.explanation
+
+
+TWO = [
+    pytest.param(
+        "two_at_once", {"Experiment.inputs": (23, 4096), "Experiment.records['weights']": (22, 1024)}, id="two places"
+    ),
+    pytest.param(
+        "metric_states", {"RankCorrelation.preds": (33, 2560), "RankCorrelation.target": (34, 2560)}, id="two states"
+    ),
+]
+
+
+@pytest.mark.parametrize(("program", "holders"), TWO)
+def test_of_two_leaks_each_is_named(program: str, holders: dict[str, tuple[int, int]]) -> None:
+    report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card="a100-40gb", output=None).report
+    found = {
+        each.retainer.name: (each.location.line, each.retainer.bytes_per_step)
+        for each in report.findings if each.retainer is not None and each.location is not None
+    }
+    assert found == holders
+
+
+UNEVEN = [
+    pytest.param("improving_copies", "EarlyStopping.best_models", 20, 1707, id="copies in two of three steps"),
+    pytest.param("slow_consumer", "Uploader.pending", 16, 512, id="a queue that is emptied half as fast as filled"),
+    pytest.param("logged_exceptions", "logger", 32, 3072, id="tracebacks in a handler's buffer of a million"),
+]
+
+
+@pytest.mark.parametrize(("program", "name", "line", "bytes_per_step"), UNEVEN)
+def test_where_steps_differ_the_average_is_told(program: str, name: str, line: int, bytes_per_step: int) -> None:
+    report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card="a100-40gb", output=None).report
+    (finding,) = report.findings
+    assert finding.retainer is not None and finding.location is not None
+    assert (finding.retainer.name, finding.location.line) == (name, line)
+    assert finding.retainer.bytes_per_step == pytest.approx(bytes_per_step, rel=0.05)
+
+
+@pytest.mark.parametrize(("program", "name", "line"), [("average_meter_sum", "AverageMeter.sum", 17)])
+def test_a_sum_that_keeps_only_nodes_is_named_with_no_bytes_of_the_device(program: str, name: str, line: int) -> None:
+    report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card="a100-40gb", output=None).report
+    (finding,) = report.findings
+    assert finding.retainer is not None and finding.location is not None
+    assert report.growth.verdict == "host-leak"
+    assert (finding.retainer.name, finding.location.line, finding.retainer.bytes_per_step) == (name, line, 0)
+
+
+@pytest.mark.parametrize("card", ["a100-40gb", "none"])
+@pytest.mark.parametrize(
+    ("program", "name", "line", "bytes_per_step"),
+    [
+        pytest.param("by_hand", "residuals", 17, 1024, id="no module, no optimizer"),
+        pytest.param("records_of_a_callback", "History.records", 19, None, id="a list in one of two callbacks"),
+    ],
+)
+def test_on_the_card_and_on_the_host(program: str, name: str, line: int, bytes_per_step: int | None, card: str) -> None:
+    report = run(str(PROGRAMS / f"{program}.py"), [], module=False, card=card, output=None).report
+    (finding,) = report.findings
+    assert finding.retainer is not None and finding.location is not None
+    assert (finding.retainer.name, finding.location.line) == (name, line)
+    assert bytes_per_step in (None, finding.retainer.bytes_per_step)
 
 
 def test_threads_that_train_at_once_are_judged_by_what_variables_hold() -> None:
