@@ -186,7 +186,7 @@ def test_a_sum_that_keeps_only_nodes_is_named_with_no_bytes_of_the_device(progra
 @pytest.mark.parametrize(
     ("program", "name", "line", "bytes_per_step"),
     [
-        pytest.param("by_hand", "residuals", 17, 1024, id="no module, no optimizer"),
+        pytest.param("by_hand", "residuals", 16, 1024, id="no module, no optimizer"),
         pytest.param("records_of_a_callback", "History.records", 19, None, id="a list in one of two callbacks"),
     ],
 )
