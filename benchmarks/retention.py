@@ -18,12 +18,16 @@ from pathlib import Path
 from _results import write
 
 
+_SECONDS = "300"
+"""A program takes three, on a machine that does nothing else."""
+
+
 def judged(programs: Path, card: str) -> dict[str, object]:
     """What `evaluate.py` says of all programs on that card; `none` is the host as it is, without a ledger."""
     command = f"{sys.executable} -m memdoctor run --virtual {card} --format json {{program}}"
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.json"
-        judge = [sys.executable, str(programs / "evaluate.py"), str(programs)]
+        judge = [sys.executable, str(programs / "evaluate.py"), str(programs), "--timeout", _SECONDS]
         subprocess.run([*judge, "--command", command, "--json", str(figures)], check=False)
         said: dict[str, object] = json.loads(figures.read_text())
         return said

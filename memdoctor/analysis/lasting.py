@@ -20,7 +20,8 @@ _FEWEST_RARE_EVENTS = 6
 """Of events that are rarer than the largest gap: a model that gets a head for each of five tasks does not leak."""
 _LARGEST_GAP = 4
 _SHARE_ALIVE = 0.75
-_SHARE_OF_LARGEST = 0.02
+SHARE_OF_LARGEST = 0.02
+"""What keeps less than this beside the largest is left out."""
 _SLOWEST_PACE = 0.5
 """Events in the second half of the time, over those in the first."""
 _BOUNDED = ("moment", "grad")
@@ -71,7 +72,10 @@ def lasting(
     A holder that is seen in several units is reported in that of the optimizer. One that is bounded does not count,
     unless it will need more than the room that there is.
     """
-    return tuple(each for each in _growing(looks, source) if not _will_fit(each, room_bytes))
+    grown = _growing(looks, source)
+    found = tuple(each for each in grown if not _will_fit(each, room_bytes))
+    is_worth_a_word = found and found[0].bytes_per_tick >= SHARE_OF_LARGEST * grown[0].bytes_per_tick
+    return found if is_worth_a_word else ()
 
 
 def filling(
@@ -100,8 +104,7 @@ def _growing(looks: Sequence[Look], source: Source) -> tuple[Lasting, ...]:
         for each in _lasting_in(of_unit) if not _is_over(of_unit[-1], looks) else ():
             found.setdefault(each.holder.pieces, each)
     ordered = sorted(found.values(), key=lambda each: -each.bytes_per_tick)
-    ordered = [_bounded(each, source) for each in ordered]
-    return tuple(each for each in ordered if each.bytes_per_tick >= _SHARE_OF_LARGEST * ordered[0].bytes_per_tick)
+    return tuple(_bounded(each, source) for each in ordered)
 
 
 def _bounded(each: Lasting, source: Source) -> Lasting:
@@ -195,6 +198,6 @@ def _rate(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
 
 
 def _rate_by_census(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
-    """What was met at an event was born since the one before: the first has no beginning."""
-    kept = sum(survivor.block_bytes for survivor in survivors if events[0] < survivor.born_tick < events[-1])
-    return round(kept / (events[-2] - events[0]))
+    """What was met at an event was born since the one before. When the first of all was, the census does not know."""
+    kept = sum(survivor.block_bytes for survivor in survivors if events[1] < survivor.born_tick < events[-1])
+    return round(kept / (events[-2] - events[1]))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from memdoctor.analysis.chains import ANY_KEY, Chain, Scope, bound_names, chain_of
 from memdoctor.analysis.limits import Limit, limits
 
-CALL, ITEM, REPEATED, ASSIGNED, EMPTY = 6, 5, 4, 2, 1
-"""How surely: a method that puts; an item or `+=`; an assignment at each iteration; another; the empty beginning."""
+CALL, ITEM, REPEATED, ACTS, ASSIGNED, EMPTY = 6, 5, 4, 3, 2, 1
+"""How surely: a method that puts; an item or `+=`; an assignment at each iteration; a method that is given something
+and whose result nobody takes; another assignment; the empty beginning."""
 
 _PUTS = re.compile(
     "append|appendleft|add|extend|extendleft|insert|put|put_nowait|update|setdefault|push|set|set_result|send"
@@ -214,6 +215,9 @@ def _put_by_call(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[
         if node.func.attr == "setdefault" and node.args:
             target = chain_of(node)
         yield Put(target, CALL, statement, scope)
+    elif isinstance(node.func, ast.Attribute) and node.args and isinstance(statement, ast.Expr):
+        if statement.value is node:
+            yield Put(chain_of(node.func.value), ACTS, statement, scope)
 
 
 def _put_to_attribute(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[Put]:

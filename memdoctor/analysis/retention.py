@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from memdoctor.analysis.enlarging import Enlarging, enlarging
-from memdoctor.analysis.lasting import Lasting, lasting
+from memdoctor.analysis.lasting import SHARE_OF_LARGEST, Lasting, lasting
 from memdoctor.analysis.names import holder_name, holder_path
 from memdoctor.analysis.patterns import Kept, Pattern, enlarging_pattern, pattern_of, shell_pattern
 from memdoctor.analysis.put_line import Source, as_put, put_line
@@ -63,7 +63,10 @@ def _of_survivors(lasts: Sequence[Lasting], source: Source) -> Iterator[_Found]:
     for each in lasts:
         location = _location(each.holder.pieces, each.holder.paths, each.look, source)
         groups.setdefault(location or each.holder.pieces, []).append(each)
+    sizes = {key: sum(each.bytes_per_tick for each in group) for key, group in groups.items()}
     for key, group in groups.items():
+        if sizes[key] < SHARE_OF_LARGEST * max(sizes.values()):
+            continue
         finding = _of_group(group, key if isinstance(key, Location) else None, source)
         yield _Found(finding, tuple(each.holder.pieces for each in group))
 

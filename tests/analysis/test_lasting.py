@@ -89,3 +89,10 @@ def test_a_limit_in_the_source_bounds_until_it_is_seen_not_to_hold() -> None:
     looks = [replace(list_look(10, range(2, 9)), files=("train.py",))]
     assert lasting(looks, source=source) == ()
     assert len(lasting([replace(list_look(14, range(2, 13)), files=("train.py",))], source=source)) == 1
+
+
+def test_what_a_census_met_first_has_no_date() -> None:
+    """Every second iteration, but the first two were met together."""
+    seen = replace(list_look(24, [4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 22]), exact_births=False)
+    (found,) = lasting([replace(seen, survivors=tuple(each for each in seen.survivors if each.born_tick != 4))])
+    assert found.bytes_per_tick == 256

@@ -31,6 +31,8 @@ def line_in(source: str, pieces: tuple[Piece, ...], *keys: str) -> int | None:
         pytest.param("kept = []\nalias = kept\nfor x in y:\n    alias.append(x)\n", 4, id="another name"),
         pytest.param("kept = []\ndef log(sink, x):\n    sink.append(x)\nlog(kept, 1)\n", 3, id="an argument"),
         pytest.param("kept = []\ndef f(kept):\n    kept.append(1)\n", 1, id="not a parameter of the same name"),
+        pytest.param("kept = Stack()\nfor x in y:\n    kept.callback(f, x)\n", 3, id="a method of any name"),
+        pytest.param("kept = Net()\nkept.train()\nkept.load(x)\nkept = grow(kept)\n", 4, id="but not before a state"),
         pytest.param("import heapq\nkept = []\nheapq.heappush(kept, 1)\n", 3, id="heappush"),
     ],
 )
