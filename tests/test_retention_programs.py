@@ -109,7 +109,7 @@ LETS_GO = [
     "accumulation", "averaged_model", "best_model", "curriculum", "cut_memory", "dataclass_deque", "epoch_clear",
     "host_predictions", "inner_loops", "key_value_cache", "last_error", "lbfgs", "masks_by_length", "new_heads",
     "ordered_lru", "ppo_rollouts", "prefetch_tasks", "removed_hooks", "ring_of_losses", "teacher_student",
-    "unfrozen_groups", "warmup_statistics",
+    "unfrozen_groups", "unfrozen_in_steps", "warmup_statistics",
 ]
 
 

@@ -84,9 +84,14 @@ def _numbered(children: Mapping[Piece, _Paths]) -> dict[Piece, dict[Piece, _Path
     alike: dict[Piece, dict[Piece, _Paths]] = {}
     for piece, paths in children.items():
         name = _without_number(piece)
-        if name != piece:
+        if name != piece and not any(is_bounded(path.pieces) for _, path in paths):
             alike.setdefault(name, {})[replace(piece, kind="key")] = paths
     return alike
+
+
+def is_bounded(pieces: Sequence[Piece]) -> bool:
+    """State and gradients of early parameters are bounded by the model: layers unfrozen later get them late."""
+    return any(piece.kind in ("moment", "grad") for piece in pieces)
 
 
 def _without_number(piece: Piece) -> Piece:

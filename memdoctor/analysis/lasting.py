@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from memdoctor.analysis.backlog import backlog_rate
-from memdoctor.analysis.holders import Holder, holders
+from memdoctor.analysis.holders import Holder, holders, is_bounded
 from memdoctor.analysis.put_line import Source, limit_of, no_source
-from memdoctor.foundation.looks import Look, Piece, Survivor
+from memdoctor.foundation.looks import UNLIMITED, Look, Piece, Survivor
 
 _FEWEST_EVENTS = 4
 _FEWEST_EVENTS_IN_EVALUATION = 8
@@ -24,7 +24,6 @@ SHARE_OF_LARGEST = 0.02
 """What keeps less than this beside the largest is left out."""
 _SLOWEST_PACE = 0.5
 """Events in the second half of the time, over those in the first."""
-_BOUNDED = ("moment", "grad")
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,11 @@ def _growing(looks: Sequence[Look], source: Source) -> tuple[Lasting, ...]:
 
 
 def _bounded(each: Lasting, source: Source) -> Lasting:
-    """With the limit that the source sets, unless it has not held."""
-    if each.capacity or not each.holder.is_container:
+    """With the limit that the source sets, unless it has not held, or its variable has no number in it."""
+    if each.capacity > 0 or not each.holder.is_container:
         return each
     limit = limit_of(each.holder.pieces, each.look.files, source)
-    if limit is None or 0 < limit.elements < each.elements:
+    if limit is None or 0 < limit.elements < each.elements or (each.capacity == UNLIMITED and not limit.elements):
         return each
     return replace(each, capacity=limit.elements, limit="" if limit.elements else limit.text)
 
@@ -175,9 +174,7 @@ def _gap(events: Sequence[int]) -> float:
 
 
 def _is_bounded(holder: Holder) -> bool:
-    """State and gradients of early parameters are bounded by the model: layers unfrozen later get them late."""
-    through_graph = any(path.through_graph for path in holder.paths)
-    return any(piece.kind in _BOUNDED for piece in holder.pieces) and not through_graph
+    return is_bounded(holder.pieces) and not any(path.through_graph for path in holder.paths)
 
 
 def _stays(holder: Holder, looks: Sequence[Look]) -> bool:

@@ -52,3 +52,10 @@ def test_attributes_that_differ_in_a_number_are_one_container() -> None:
 def test_numbered_layers_that_each_keep_more_are_not_cut() -> None:
     layers = [(TRAINER[0], Piece("attr", f"layer{number}", "Net", "net.py"), TRAINER[1]) for number in (1, 2, 3)]
     assert len(list(holders(look(9, {path: range(2, 8) for path in layers})))) == 3
+
+
+def test_gradients_of_numbered_layers_are_no_elements() -> None:
+    """Layers that are unfrozen one by one, whose gradients are set to zero and stay."""
+    rest = (Piece("module", "weight"), Piece("grad", "grad"))
+    layers = {(TRAINER[0], Piece("module", str(number)), *rest): (2 + 3 * number,) for number in range(7)}
+    assert not any(holder.is_container for holder in holders(look(30, layers)))

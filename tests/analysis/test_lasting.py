@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from memdoctor.analysis.lasting import filling, lasting
-from memdoctor.foundation.looks import Look, Piece
+from memdoctor.foundation.looks import UNLIMITED, Look, Piece
 from tests.analysis.looks_by_hand import LIST, list_look, look
 
 STATE = (Piece("global", "optimizer"), Piece("moment", "*"), Piece("key", "'exp_avg'"))
@@ -96,3 +96,17 @@ def test_what_a_census_met_first_has_no_date() -> None:
     seen = replace(list_look(24, [4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 22]), exact_births=False)
     (found,) = lasting([replace(seen, survivors=tuple(each for each in seen.survivors if each.born_tick != 4))])
     assert found.bytes_per_tick == 256
+
+
+@pytest.mark.parametrize(
+    ("limit", "leaks"),
+    [
+        pytest.param("self.limit", True, id="a limit that is None"),
+        pytest.param("100", False, id="a number, beside an attribute that is None"),
+    ],
+)
+def test_a_limit_without_a_number_bounds_nothing(limit: str, leaks: bool) -> None:
+    source = f"class Log:\n    def add(self, x):\n        if len(self.kept) > {limit}: self.kept.pop(0)\n"
+    attribute = (Piece("local", "log"), Piece("attr", "kept", "Log", "train.py", capacity=UNLIMITED))
+    seen = look(14, {(*attribute, Piece("index", str(tick))): (tick,) for tick in range(2, 13)})
+    assert bool(lasting([seen], 10**9, lambda path: source)) is leaks
