@@ -87,6 +87,19 @@ KEEPS = [
     pytest.param("unlimited_lru", "FeatureCache.entries", 21, 2048, False, id="a cache whose limit is None"),
     pytest.param("user_dict_history", "History.data['logits']", 13, 1536, False, id="a dictionary of its own kind"),
     pytest.param("weak_keys", "Store.features", 28, 1536, False, id="values that hold their weak keys"),
+    pytest.param("async_stream", "unacknowledged", 14, 2048, False, id="a local of an asynchronous generator"),
+    pytest.param("attention_maps", "Block.maps", 17, 14336, False, id="a list in each of four blocks"),
+    pytest.param("by_epoch_and_step", "Experiment.probabilities", 25, 2048, False, id="keys of two numbers"),
+    pytest.param("collating", "Collate.recent", 17, 1536, False, id="a list that a collate function makes anew"),
+    pytest.param("cycled_stream", "batches", 17, 3072, False, id="itertools.cycle around a stream"),
+    pytest.param("epoch_checkpoints", "checkpoints", 13, 2560, False, id="a checkpoint at each epoch of two steps"),
+    pytest.param("evaluation_pairs", "Evaluator.pairs", 17, 4096, False, id="an evaluation that gathers for ever"),
+    pytest.param("exc_infos", "Supervisor.failures", 18, 3584, False, id="what sys.exc_info() says"),
+    pytest.param("exit_stack", "stack", 19, 4096, False, id="callbacks on an ExitStack"),
+    pytest.param("expressions", "total", 29, 4096, False, id="sums that are objects"),
+    pytest.param("layer_statistics", "statistics", 13, 1536, False, id="dictionaries that make themselves"),
+    pytest.param("lookahead", "Lookahead.slow", 26, 1024, False, id="slow weights of an optimizer"),
+    pytest.param("unbounded_heap", "WorstSamples.heap", 26, 3072, False, id="a heap that is cut in a copy"),
 ]
 
 
@@ -109,7 +122,8 @@ LETS_GO = [
     "accumulation", "averaged_model", "best_model", "curriculum", "cut_memory", "dataclass_deque", "epoch_clear",
     "host_predictions", "inner_loops", "key_value_cache", "last_error", "lbfgs", "masks_by_length", "new_heads",
     "ordered_lru", "ppo_rollouts", "prefetch_tasks", "removed_hooks", "ring_of_losses", "teacher_student",
-    "unfrozen_groups", "unfrozen_in_steps", "warmup_statistics",
+    "unfrozen_groups", "unfrozen_in_steps", "warmup_statistics", "beam_search", "best_checkpoints", "diffusion",
+    "flushed_by_another", "previous_batch", "reservoir", "truncated_state",
 ]
 
 
@@ -158,6 +172,7 @@ def test_of_two_leaks_each_is_named(program: str, holders: dict[str, tuple[int, 
 
 
 UNEVEN = [
+    pytest.param("class_banks", "Banks.banks[*]", 15, 2048, id="a queue for each of three classes"),
     pytest.param("improving_copies", "EarlyStopping.best_models", 20, 1707, id="copies in two of three steps"),
     pytest.param("slow_consumer", "Uploader.pending", 16, 512, id="a queue that is emptied half as fast as filled"),
     pytest.param("logged_exceptions", "logger", 32, 3072, id="tracebacks in a handler's buffer of a million"),
