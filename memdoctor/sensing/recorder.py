@@ -31,6 +31,8 @@ MODEL_CALL = "model call"
 BACKWARD_CALL = "backward pass"
 EXPLICIT_STEP = "step() call"
 
+_BACKWARDS_BEFORE_A_STEP = 8
+"""Where there is an optimizer, perhaps of something else: as many may accumulate before its first step."""
 _CALLS_BEFORE_EVALUATION = 13
 """Token generation, samplers and short validations make fewer calls in a row, and grow legitimately in them."""
 
@@ -65,6 +67,8 @@ class Recorder:
         self._calls_since_step = 0
         self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
         self._has_optimizer: bool | None = None
+        self._backwards = 0
+        self._may_step = True
 
     def __enter__(self) -> Recorder:
         self._handles = [
@@ -101,9 +105,10 @@ class Recorder:
         if self._has_optimizer or self._calls.have_been or not self._counts_calls or self._explicit:
             return
         with self._guard():
-            if self._has_optimizer is None and other_threads_wait():
-                self._has_optimizer = any(True for _ in _optimizers())
-            if self._has_optimizer is False:
+            if not self._backwards and other_threads_wait():
+                self._may_step = any(True for _ in _optimizers())
+            self._backwards += 1
+            if not self._may_step or self._backwards > _BACKWARDS_BEFORE_A_STEP:
                 self._on_iteration(BACKWARD_CALL, "train")
 
     def _begins_again(self, optimizer: torch.optim.Optimizer) -> bool:

@@ -25,7 +25,7 @@ probe = GradientProbe(model)
 optimizer = torch.optim.Adam(model.parameters())
 criterion = nn.CrossEntropyLoss()
 for step in range(24):
-    x = torch.randn(64, 10, device=device)
+    x = torch.randn(64, 10, device=device, requires_grad=True)
     y = torch.randint(0, 8, (64,), device=device)
     optimizer.zero_grad()
     criterion(model(x), y).backward()

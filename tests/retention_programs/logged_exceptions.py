@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-logger = logging.getLogger("training")
+logger = logging.getLogger("checks")
 logger.propagate = False
 handler = logging.handlers.MemoryHandler(capacity=1_000_000, flushLevel=logging.CRITICAL)
 logger.addHandler(handler)

@@ -7,7 +7,7 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 class Progress:
     def on_step(self, loss):
-        self.last = float(loss)
+        self.last = float(loss.detach())
 
 
 class History:
