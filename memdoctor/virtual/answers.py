@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from memdoctor.virtual.complaints import refuse_mask
 from memdoctor.virtual.ownership import in_backward, is_sole
 from memdoctor.virtual.recorder import Operator, Recorder, Rule
 from memdoctor.virtual.sparse_parts import assembled, parts
@@ -114,7 +115,7 @@ def _index(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: di
     if not tensor.is_meta and any(index is not None and index.is_meta for index in indices):
         raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     if tensor.is_meta:
-        indices = [part for index in indices for part in _as_indices(recorder, index)]
+        indices = _without_masks(recorder, tensor, indices)
     run = recorder.operators.get(func, Recorder.run) if tensor.is_meta else Recorder.run
     return run(recorder, func, (tensor, indices, *args[2:]), kwargs)
 
@@ -129,10 +130,17 @@ def _index_put(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs
     return _index(recorder, func, args, kwargs)
 
 
-def _as_indices(recorder: Recorder, index: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-    if index is None or index.dtype not in (torch.bool, torch.uint8):
-        return (index,)
-    columns: tuple[torch.Tensor, ...] = _nonzero(recorder, aten.nonzero.default, (index,), {}).unbind(1)
+def _without_masks(
+    recorder: Recorder, tensor: torch.Tensor, indices: Sequence[torch.Tensor | None]
+) -> list[torch.Tensor | None]:
+    """A mask becomes one index tensor for each of its dimensions."""
+    columns: list[torch.Tensor | None] = []
+    for index in indices:
+        if index is None or index.dtype not in (torch.bool, torch.uint8):
+            columns.append(index)
+        else:
+            refuse_mask(index, tensor, len(columns))
+            columns += _nonzero(recorder, aten.nonzero.default, (index,), {}).unbind(1)
     return columns
 
 
@@ -146,7 +154,7 @@ def _sized_by_contents(
     try:
         contents = func(*recorder.known.twins(args), **{name: recorder.known.twins(v) for name, v in kwargs.items()})
     except LookupError:
-        recorder.reads.note(func._schema.name.removeprefix("aten::").strip("_"))
+        recorder.reads.note(func._schema.name.partition("::")[2].strip("_"))
         contents = None
     sizes = bound(*args, **kwargs) if contents is None else contents
     several = isinstance(sizes, tuple)
@@ -177,6 +185,10 @@ def _bincount_bound(tensor: torch.Tensor, weights: torch.Tensor | None = None, m
 def _repeat_bound(repeats: torch.Tensor, *, output_size: int | None = None) -> torch.Tensor:
     count = repeats.numel() if output_size is None else output_size
     return torch.empty(count, dtype=repeats.dtype, device="meta")
+
+
+def _boxes_bound(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    return torch.empty(boxes.shape[0], dtype=torch.int64, device="meta")
 
 
 def _assumed(
@@ -255,9 +267,11 @@ ANSWERS: dict[Any, Rule] = {
     aten.repeat_interleave.Tensor: functools.partial(_sized_by_contents, _repeat_bound),
     aten._amp_foreach_non_finite_check_and_unscale_.default: _no_overflow,
     aten._amp_update_scale_.default: lambda recorder, func, args, kwargs: args[0],
+    "torchvision::nms": functools.partial(_sized_by_contents, _boxes_bound),
     aten.add.Tensor: _accumulate,
     aten._nested_tensor_from_mask_left_aligned.default: lambda recorder, func, args, kwargs: False,
 }
+"""By operator, or by name where the package that defines it may be imported later."""
 
 ASSUMPTIONS: dict[Any, Rule] = {
     aten.isnan.default: functools.partial(_assumed, False, "isnan"),

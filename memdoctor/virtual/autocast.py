@@ -113,9 +113,15 @@ def _first_to_go_last(args: Sequence[Any]) -> list[Any]:
 
 
 def _cast_operators() -> list[str]:
-    """Asked by key: to ask each of three thousand operators takes as long as all else of entering a card."""
+    """Asked by key: to ask each of three thousand operators takes as long as all else of entering a card.
+
+    The one that PyTorch's kernel only refuses keeps it.
+    """
     names = torch._C._dispatch_get_registrations_for_dispatch_key("AutocastCUDA")
-    return [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
+    return [
+        name.removeprefix("aten::") for name in names
+        if name.startswith("aten::") and name != "aten::binary_cross_entropy"
+    ]
 
 
 def _with_key(switch: Callable[..., None]) -> Callable[..., None]:
@@ -154,7 +160,8 @@ def _ask_single_precision(operator: Any, args: tuple[Any, ...], kwargs: dict[str
     if operator is torch.ops.aten.norm.Scalar:
         return torch.ops.aten.norm.ScalarOpt_dtype, (args[0], *(args[1:] or (2,))), {"dtype": torch.float32}
     if operator is torch.ops.aten.norm.ScalarOpt_dim:
-        return torch.ops.aten.norm.ScalarOpt_dim_dtype, args, {**kwargs, "dtype": torch.float32}
+        keepdim = args[3:] or (False,)  # a default, which C++ leaves out and this overload does not have
+        return torch.ops.aten.norm.ScalarOpt_dim_dtype, (*args[:3], *keepdim), {**kwargs, "dtype": torch.float32}
     names = [argument.name for argument in operator._schema.arguments]
     if names.index("dtype") < len(args):
         return operator, (*args[: names.index("dtype")], torch.float32, *args[names.index("dtype") + 1:]), kwargs

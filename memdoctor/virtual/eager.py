@@ -1,4 +1,4 @@
-"""What has no meaning without kernels: `torch.compile` returns its argument, profiler ranges do nothing."""
+"""What has no meaning without kernels: `torch.compile` returns its argument, profiles of the card are empty."""
 
 from __future__ import annotations
 
@@ -40,3 +40,13 @@ def patch_compilers(patches: Patches, reads: ReadLog) -> None:
     for module in (torch.cuda, torch.cuda.profiler):
         patches.replace(module, "cudart", _Ranges)
     patches.replace(torch.cuda.profiler, "check_error", lambda code: None)
+    recording = torch.autograd.profiler.profile
+    patches.set(recording, "__init__", _on_host(recording.__init__))
+
+
+def _on_host(constructor: Callable[..., None]) -> Callable[..., None]:
+    """A profile of CUDA's activity records the host's, and zero for the card; its events of CUDA cannot be recorded."""
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        constructor(self, *args, **{**options, "use_cpu": True})
+        self.profiler_kind = torch.autograd.ProfilerState.KINETO
+    return __init__

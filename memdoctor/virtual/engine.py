@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+from memdoctor.virtual.complaints import of_a_card
 from memdoctor.virtual.patches import Patches
 
 Modes = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -21,7 +22,7 @@ Modes = Callable[[], contextlib.AbstractContextManager[Any]]
 
 def keep_modes(patches: Patches, device_mode: TorchFunctionMode, both_modes: Modes) -> None:
     """Wrap the engine, the constructor of saved-tensor hooks and the first function of every new thread."""
-    run_backward = _in_mode(torch.autograd.graph._engine_run_backward, device_mode)
+    run_backward = _in_words_of_a_card(_in_mode(torch.autograd.graph._engine_run_backward, device_mode))
     for owner in (torch.autograd.graph, torch.autograd):
         patches.replace(owner, "_engine_run_backward", run_backward)
     hooks = torch.autograd.graph.saved_tensors_hooks
@@ -33,6 +34,18 @@ def _in_mode(function: Callable[..., Any], mode: TorchFunctionMode) -> Callable[
     def run(*args: Any, **kwargs: Any) -> Any:
         with _reentered(mode):
             return function(*args, **kwargs)
+    return run
+
+
+def _in_words_of_a_card(run_backward: Callable[..., Any]) -> Callable[..., Any]:
+    """The engine names the type of a tensor that was written to after it had been saved."""
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run_backward(*args, **kwargs)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError or "[Meta" not in str(error):
+                raise
+            raise RuntimeError(of_a_card(str(error))) from None
     return run
 
 

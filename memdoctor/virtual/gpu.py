@@ -48,6 +48,7 @@ from memdoctor.virtual.registration import registered
 from memdoctor.virtual.saving import patch_saving
 from memdoctor.virtual.storages import patch_storages
 from memdoctor.virtual.streams import stream_attributes
+from memdoctor.virtual.swapping import patch_swapping
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
 
 
@@ -265,6 +266,7 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     _patch_cudnn(patches)
     patch_legacy(patches)
     patch_placement(patches)
+    patch_swapping(patches)
     patch_process_groups(patches)
     patch_storages(patches, gpu._ledger, gpu._known)
     patch_compilers(patches, gpu._reads)

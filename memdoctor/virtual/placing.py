@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from memdoctor.foundation.locations import shown_path
+from memdoctor.virtual.complaints import REFUSALS, in_words_of_a_card, mixture
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.values import user_frame
 
@@ -32,7 +33,7 @@ def concerns_card(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
         elif isinstance(value, torch.device):
             on_card = on_card or value.type == "meta"
     if on_card and on_host and "device" not in kwargs and not func._schema.name.startswith(_MIX_DEVICES):
-        raise _mixture(func)
+        raise mixture(func, args)
     return on_card
 
 
@@ -44,20 +45,11 @@ _MIX_DEVICES = (
 """Operators that take host tensors beside the card's: copies, indices, sequence lengths, step counters."""
 
 
-def _mixture(func: Any) -> RuntimeError:
-    """The text differs between operators that iterate over elements and those with an own kernel, as on a card."""
-    found = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
-    if torch.Tag.pointwise in func.tags:
-        return RuntimeError(found)
-    return RuntimeError(f"{found} (when checking argument in method wrapper_CUDA_{_name(func)})")
-
-
-def _name(func: Any) -> str:
-    return str(func._schema.name.removeprefix("aten::"))
-
-
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the meta kernel; an operator that has none is named instead of guessed at."""
+    refuse = REFUSALS.get(func)
+    if refuse is not None:
+        refuse(*args)
     try:
         return func(*args, **kwargs)
     except NotImplementedError as error:
@@ -66,10 +58,12 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             'no rule yet. Try values="real", which computes on the host (`memdoctor run --values real`), leave the '
             "call out while looking at memory, or report it with this message."
         ) from error
-    except RuntimeError as error:
-        if "is not on the expected device" in str(error):
-            raise _mixture(func) from None
+    except torch.OutOfMemoryError:
         raise
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+        if "is not on the expected device" in str(error):
+            raise mixture(func, args) from None
+        raise in_words_of_a_card(func, args, kwargs, error) from None
 
 
 def _asked_at() -> str:

@@ -141,6 +141,9 @@ class Recorder(TorchDispatchMode):
             if isinstance(remembered, Layout):
                 return remembered.make()
             return type(remembered)([layout.make() for layout in remembered])
+        answer = self.answers.get(func._schema.name)
+        if answer is not None:
+            return answer(self, func, args, kwargs)
         out = placing.run(func, args, kwargs)
         if self._is_fresh(out):
             _RESULTS.keep(key, Layout(out))

@@ -13,6 +13,7 @@ anything whose contents are known           the exact values: integers and boole
 `.cpu()`, `.tolist()`, copies to the host   zeros
 `nonzero`, boolean index, `masked_select`   every element is chosen (an upper bound)
 `unique`, `bincount`                        every element differs; `minlength` bins
+`nms` of torchvision                        no box is suppressed (an upper bound)
 `equal`, `allclose`                         True; False for single booleans
 `GradScaler` overflow check                 no overflow
 curvature condition of `LBFGS`              fulfilled: the step enters its history
