@@ -1,8 +1,8 @@
 """A module that moves keeps its parameters: the objects, their attributes and hooks, whoever else refers to them.
 
 Moves between host and card swap what is behind the objects, because `parameter.data = ...` cannot make a host tensor a
-meta tensor. PyTorch's own swap refuses tensors that have weak references or that a graph has saved, and takes attributes
-and hooks away; a card knows no such limits.
+meta tensor. PyTorch's own swap refuses tensors that have weak references or that a graph has saved, and takes
+attributes and hooks away; a card knows no such limits.
 """
 
 from __future__ import annotations
