@@ -48,5 +48,5 @@ def _on_host(constructor: Callable[..., None]) -> Callable[..., None]:
     """A profile of CUDA's activity records the host's, and zero for the card; its events of CUDA cannot be recorded."""
     def __init__(self: Any, *args: Any, **options: Any) -> None:
         constructor(self, *args, **{**options, "use_cpu": True})
-        self.profiler_kind = torch.autograd.ProfilerState.KINETO
+        self.profiler_kind = torch._C._profiler.ProfilerState.KINETO
     return __init__

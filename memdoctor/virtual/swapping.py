@@ -30,7 +30,7 @@ def _swapping(original: Callable[..., None]) -> Callable[..., None]:
         if type(new) not in _PLAIN or new.__dict__ or is_traceable_wrapper_subclass(kept):
             original(kept, new)
             return
-        torch._C._swap_tensor_impl(kept, new)  # type: ignore[attr-defined]  # not in torch's stubs
+        torch._C._swap_tensor_impl(kept, new)
         for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
             _hang_up_again(kept, hooks)
     return swap_tensors
