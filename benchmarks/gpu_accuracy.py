@@ -167,7 +167,10 @@ def recorded_events(path: Path) -> list[int]:
 
 def equal_share(mine: list[int], theirs: list[int]) -> float:
     """Of the longer of the two."""
-    matcher = difflib.SequenceMatcher(None, ordered(mine), ordered(theirs), autojunk=False)
+    mine, theirs = ordered(mine), ordered(theirs)
+    if mine == theirs:
+        return 1.0
+    matcher = difflib.SequenceMatcher(None, mine, theirs, autojunk=False)
     return sum(block.size for block in matcher.get_matching_blocks()) / max(len(mine), len(theirs))
 
 
