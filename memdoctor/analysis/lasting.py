@@ -195,6 +195,10 @@ def _rate(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
 
 
 def _rate_by_census(survivors: Sequence[Survivor], events: Sequence[int]) -> int:
-    """What was met at an event was born since the one before. When the first of all was, the census does not know."""
-    kept = sum(survivor.block_bytes for survivor in survivors if events[1] < survivor.born_tick < events[-1])
-    return round(kept / (events[-2] - events[1]))
+    """The slope of what had been met by each event: dates are late by up to the time between two counts.
+
+    When that was born which was met first of all, a census does not know.
+    """
+    dates = events[1:-1] if len(events) > _FEWEST_EVENTS else events[1:]
+    met = [sum(survivor.block_bytes for survivor in survivors if survivor.born_tick <= date) for date in dates]
+    return round(statistics.linear_regression(dates, met).slope)
