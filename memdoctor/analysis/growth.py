@@ -55,7 +55,7 @@ def _leak(
     unit = lasts[0].look.unit if lasts else grows[0].look.unit
     bytes_per_step = sum(each.bytes_per_tick for each in lasts if each.look.unit == unit)
     bytes_per_step += sum(each.bytes_per_tick for each in grows if each.look.unit == unit)
-    since = min([each.survivors[0].born_step for each in lasts], default=grows[0].first.step if grows else 0)
+    since = min([each.since_step for each in lasts], default=grows[0].first.step if grows else 0)
     return Growth(
         verdict="leak",
         explanation=_what_grows(lasts, timeline, unit, bytes_per_step, since),

@@ -42,6 +42,10 @@ class Lasting:
     """Most elements that the holder may have; see `Piece.capacity`."""
     limit: str = ""
     """That number as the source says it, `self.limit`, where its value is not known."""
+    is_backlog: bool = False
+    """True if the old ones go, but more slowly than new ones come."""
+    since_step: int = 0
+    """The iteration of the oldest that any look has seen."""
 
     @property
     def gap(self) -> float:
@@ -138,12 +142,18 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
         events = sorted({survivor.born_tick for survivor in survivors})
         if not (_goes_on(events, last) and _keeps_pace(events)) or _is_bounded(holder):
             continue
-        if _stays(holder, looks):
+        held = [holder.held_at(look) for look in looks]
+        stays = _stays(holder, looks)
+        if stays:
             rate: int | None = _rate(survivors, events) if last.exact_births else _rate_by_census(survivors, events)
         else:
-            rate = backlog_rate([(look.tick, holder.held_at(look)) for look in looks])
+            rate = backlog_rate([(look.tick, each) for look, each in zip(looks, held)])
         if rate is not None:
-            yield Lasting(holder, last, survivors, rate, _gap(events) <= _LARGEST_GAP, _capacity(holder, looks))
+            since = min(survivor.born_step for each in (held if not stays else held[-1:]) for survivor in each)
+            yield Lasting(
+                holder, last, survivors, rate, _gap(events) <= _LARGEST_GAP, _capacity(holder, looks),
+                is_backlog=not stays, since_step=since,
+            )
 
 
 def _capacity(holder: Holder, looks: Sequence[Look]) -> int:

@@ -17,6 +17,8 @@ class Kept:
     pieces: tuple[Piece, ...]
     paths: tuple[OwnerPath, ...]
     is_container: bool
+    is_backlog: bool = False
+    """True if old elements go, but more slowly than new ones come."""
 
     @property
     def with_graph(self) -> bool:
@@ -89,6 +91,18 @@ def _cycle_of_gradient(kept: Kept) -> Pattern | None:
         "backward-create-graph",
         "`create_graph=True` tied each parameter to its gradient and the gradient to its graph.",
         "Set `p.grad = None` for each parameter after the step, or use `torch.autograd.grad`.",
+    )
+
+
+def _backlog(kept: Kept) -> Pattern | None:
+    if not kept.is_backlog:
+        return None
+    return Pattern(
+        "MD103",
+        "output-kept-on-device",
+        "It is filled faster than it is emptied.",
+        f"Let the producer wait for the consumer (`maxsize=...` of a queue), drop the oldest of {kept.name}, or move "
+        "what waits to the host with `.cpu()`.",
     )
 
 
@@ -213,6 +227,7 @@ def _on_device(kept: Kept) -> Pattern | None:
 _PATTERNS: Sequence[Callable[[Kept], Pattern | None]] = (
     _cycle_of_context,
     _cycle_of_gradient,
+    _backlog,
     _cached_function,
     _hook,
     _finalizer,

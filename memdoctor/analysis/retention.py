@@ -82,7 +82,8 @@ def _of_group(group: Sequence[Lasting], location: Location | None, source: Sourc
     paths = tuple(path for each in group for path in each.holder.paths)
     pieces = _common([each.holder.pieces for each in group])
     name = _name(group, pieces, source)
-    kept = Kept(name, pieces if len(group) > 1 else first.holder.pieces, paths, first.holder.is_container)
+    whole = pieces if len(group) > 1 else first.holder.pieces
+    kept = Kept(name, whole, paths, first.holder.is_container, is_backlog=first.is_backlog)
     retainer = Retainer(
         name=name,
         path=holder_path(first.holder.pieces),
@@ -90,7 +91,7 @@ def _of_group(group: Sequence[Lasting], location: Location | None, source: Sourc
         bytes_per_step=sum(each.bytes_per_tick for each in group),
         keeps_graph=kept.with_graph,
         unit=first.look.unit,
-        since_step=survivors[0].born_step,
+        since_step=min(each.since_step for each in group),
         tensors=len(survivors),
         is_cut=first.look.survivors_cut,
         also_held_by=tuple(sorted({path.also_held_by for path in paths} - {"", pieces[0].text})),

@@ -110,3 +110,14 @@ def test_a_limit_without_a_number_bounds_nothing(limit: str, leaks: bool) -> Non
     attribute = (Piece("local", "log"), Piece("attr", "kept", "Log", "train.py", capacity=UNLIMITED))
     seen = look(14, {(*attribute, Piece("index", str(tick))): (tick,) for tick in range(2, 13)})
     assert bool(lasting([seen], 10**9, lambda path: source)) is leaks
+
+
+def test_a_queue_that_is_emptied_half_as_fast_as_filled_is_a_backlog_since_its_beginning() -> None:
+    def queue(tick: int) -> range:
+        return range(max(2, tick // 2), tick - 1)
+
+    ticks = range(8, 60, 4)
+    looks = [list_look(tick, queue(tick), died=range(2, queue(tick)[0])) for tick in ticks]
+    (found,) = lasting(looks)
+    assert (found.is_backlog, found.since_step) == (True, queue(ticks[0])[0])
+    assert found.bytes_per_tick == pytest.approx(256, rel=0.05)

@@ -78,3 +78,9 @@ def test_a_number_is_no_advice_where_states_are_kept_beside_the_losses() -> None
     loss, state = (OwnerPath((ROOT,), (birth,), False, has_grad_fn=True, is_scalar=birth < 3) for birth in (1, 3))
     pattern = pattern_of(Kept("kept", (ROOT,), (loss, loss, state), is_container=True))
     assert ".item()" not in pattern.fix
+
+
+def test_what_is_emptied_too_slowly_needs_no_loop_without_end() -> None:
+    path = OwnerPath((ROOT,), (1,), False)
+    pattern = pattern_of(Kept("pending", (ROOT,), (path,), is_container=True, is_backlog=True))
+    assert "maxsize" in pattern.fix
