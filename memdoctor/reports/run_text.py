@@ -21,7 +21,7 @@ _WORTHY_SHARE = 0.02
 """Of the peak."""
 _MOST_RISES = 6
 _MOST_LINES = 3
-_NO_ITERATION = "An optimizer's steps make them, and model calls once there are many; or track(loader), prof.step()."
+_NO_ITERATION = "Steps of an optimizer make them, else calls of a model or backward; or track(loader), prof.step()."
 
 
 def run_text(report: RunReport) -> str:
