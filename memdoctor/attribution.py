@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from memdoctor.analysis.breakdown import break_down, known_roles
 from memdoctor.analysis.refusals import crash_of
-from memdoctor.foundation.breakdown import Breakdown, Crash
+from memdoctor.foundation.breakdown import Breakdown, Crash, IterationBreakdown
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import Location
 from memdoctor.sensing.births import Births, Refusal
@@ -59,6 +59,12 @@ class Attribution:
         """That of the whole run; None for a program that has nothing on a card."""
         self._update(peak_bytes, _WORTHY_RISE)
         return self._peak
+
+    def after_iteration(self, step: int, allocated_bytes: int) -> IterationBreakdown:
+        """What is alive right after it; `allocated_bytes` is the figure of a real card."""
+        if self._births is None or self._gpu is None:
+            return IterationBreakdown(step, self._known(allocated_bytes))
+        return IterationBreakdown(step, break_down(self._births.alive(), self._gpu.allocated_bytes))
 
     def crash(self, error: BaseException) -> Crash:
         """What is known of the error that ended the run: seen as it happened, else read from its text."""

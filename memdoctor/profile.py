@@ -39,15 +39,19 @@ class Profile:
     """Watches while its `with` lasts, each call of the function it decorates, or each batch of the loader it tracks.
 
     `steps` says what ends an iteration: `optimizer` steps alone, `explicit` calls of `step()` alone, or `auto`, which
-    also counts model calls in evaluation. `output` is a `.mdoc` file that `memdoctor report` reads.
+    also counts model calls in evaluation. `output` is a `.mdoc` file that `memdoctor report` reads. `at` is an
+    iteration, from 0, after which the report says where the bytes are, as it does for the peak.
     """
 
-    def __init__(self, *, steps: str = "auto", output: str | Path | None = None, program: str = "") -> None:
+    def __init__(
+        self, *, steps: str = "auto", output: str | Path | None = None, program: str = "", at: int | None = None
+    ) -> None:
         if steps not in _STEPS:
             raise BadInput(f"steps={steps!r} is not known.", f"Choose one of {', '.join(_STEPS)}.")
         self._steps = steps
         self._output = Path(output) if output is not None else None
         self._program = program
+        self._at = at
         self._session: Session | None = None
         self._report: RunReport | None = None
         self._outer: Profile | None = None
@@ -58,7 +62,7 @@ class Profile:
         if _open is not None:
             self._outer = _open
             return self
-        session = Session(steps=self._steps, output=self._output, program=self._program)
+        session = Session(steps=self._steps, output=self._output, program=self._program, at=self._at)
         session.open()
         self._session, self._report, _open = session, None, self
         atexit.register(self.close_at_exit)

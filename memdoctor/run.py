@@ -48,16 +48,16 @@ def choose_card(asked: str | None) -> str:
 
 def run(
     script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None,
-    values: Literal["zeros", "real"] = "zeros", on_start: Callable[[], None] = lambda: None,
+    values: Literal["zeros", "real"] = "zeros", at: int | None = None, on_start: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run a script (or, with `module`, a module) as `python` would; `on_start` is called when nothing is in its way.
 
-    `values` as for `virtual_gpu`.
+    `values` as for `virtual_gpu`, `at` as for `Profile`.
 
     Raises `BadInput` if there is nothing to run, if the card is unknown, or if `output` cannot be written; whatever
     the script raises is part of the outcome.
     """
-    prof = Profile(output=output, program=shlex.join([script, *arguments]))
+    prof = Profile(output=output, program=shlex.join([script, *arguments]), at=at)
     error: BaseException | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_as_main(script, arguments, first_path=os.getcwd() if module else _folder(script)))

@@ -39,8 +39,12 @@ class Session:
     A failure in here ends the watching and is reported as skipped; it never reaches the program.
     """
 
-    def __init__(self, *, steps: str, output: Path | None, program: str) -> None:
-        """Raises `BadInput` if the recording cannot be written."""
+    def __init__(self, *, steps: str, output: Path | None, program: str, at: int | None = None) -> None:
+        """`at` is an iteration after which is looked where the bytes are.
+
+        Raises `BadInput` if the recording cannot be written.
+        """
+        self._at = at
         self._program = program
         self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._clock = time.perf_counter()
@@ -133,6 +137,8 @@ class Session:
         watched.looker.tick(self._step, unit)
         self._attribution.iteration_ended(watched.peaks[0])
         self._surroundings.iteration_ended(self._step)
+        if self._step == self._at:
+            self._recording.add(self._attribution.after_iteration(self._step, reading.allocated_bytes))
         self._step += 1
 
     def _begin(self) -> _Watched:
@@ -148,6 +154,8 @@ class Session:
         watched = self._watched or self._begin()
         watched.looker.finish(self._step)
         watched.counters()
+        if self._at is not None and self._step <= self._at:
+            self._recording.add(Skipped(f"the bytes after iteration {self._at}", f"there were {self._step} iterations"))
         for record in (*self._surroundings.at_the_end(self._step), *watched.allocator.remarks()):
             self._recording.add(record)
 

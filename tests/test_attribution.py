@@ -115,6 +115,33 @@ def test_what_lives_before_the_profile_is_counted_and_not_guessed_at() -> None:
     assert [row.nbytes for row in breakdown.lines] == [2**21]
 
 
+def test_a_chosen_iteration_is_broken_down_as_it_ended() -> None:
+    """Gradients and both states of Adam stay; of the batch, what variables hold."""
+    with virtual_gpu("24GiB"):
+        left: list[int] = []
+        with memdoctor.profile(at=1) as prof:
+            model = Net().cuda()
+            optimizer = torch.optim.Adam(model.parameters())
+            for _ in range(3):
+                optimizer.zero_grad()
+                model(torch.randn(BATCH, WIDTH).cuda()).sum().backward()
+                optimizer.step()
+                left.append(torch.cuda.memory_allocated())
+    chosen = prof.report.iteration_breakdown
+    assert chosen is not None and chosen.step == 1
+    assert chosen.breakdown.allocated_bytes == left[1] == sum(chosen.breakdown.category_bytes.values())
+    assert {"parameters", "gradients", "optimizer state"} <= set(chosen.breakdown.category_bytes)
+    assert "activations" not in chosen.breakdown.category_bytes
+    assert "after iteration 1:" in str(prof)
+
+
+def test_an_iteration_that_never_came_is_told() -> None:
+    with virtual_gpu("24GiB"), memdoctor.profile(at=7) as prof:
+        train()
+    assert prof.report.iteration_breakdown is None
+    assert any(skipped.what == "the bytes after iteration 7" for skipped in prof.report.skipped)
+
+
 def test_a_program_on_the_host_has_no_breakdown() -> None:
     with memdoctor.profile() as prof:
         nn.Linear(4, 4)(torch.zeros(1, 4))

@@ -42,6 +42,7 @@ def diagnose(run: Run, source: Source) -> RunReport:
         findings=verdict.findings,
         skipped=run.skipped,
         peak_breakdown=run.peak_breakdown,
+        iteration_breakdown=run.iteration_breakdown,
         crash=run.crash,
         remarks=_remarks(run, verdict),
         host=run.host,

@@ -22,13 +22,15 @@ from memdoctor.reports.run_text import run_text
 @click.option("--virtual", "card", metavar="CARD", help="A card of the catalogue, a size such as 24GiB, or `none`.")
 @click.option("--values", type=click.Choice(["zeros", "real"]), default="zeros", show_default=True,
               help="`real`: compute on the host what runs on the virtual card.")
+@click.option("--at", type=click.IntRange(min=0), metavar="ITERATION",
+              help="Also show where the bytes are after this iteration, counted from 0.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE.mdoc", help="Record the run to a file.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
-    module: bool, card: str | None, values: Literal["zeros", "real"], output: Path | None, form: str, script: str,
-    arguments: tuple[str, ...],
+    module: bool, card: str | None, values: Literal["zeros", "real"], at: int | None, output: Path | None, form: str,
+    script: str, arguments: tuple[str, ...],
 ) -> None:
     """Run SCRIPT with its ARGUMENTS as `python SCRIPT ARGUMENTS` would, and say what keeps its memory.
 
@@ -44,7 +46,7 @@ def command(
             tell(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {chosen}.")
 
     outcome = run(
-        script, arguments, module=module, card=chosen, output=output, values=values, on_start=announce)
+        script, arguments, module=module, card=chosen, output=output, values=values, at=at, on_start=announce)
     if outcome.error is not None and not isinstance(outcome.error, SystemExit):
         sys.excepthook(type(outcome.error), outcome.error, outcome.error.__traceback__)
     _show(run_json(outcome.report) if form == "json" else run_text(outcome.report))

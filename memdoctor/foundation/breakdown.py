@@ -133,6 +133,17 @@ class Breakdown:
 
 
 @dataclass(frozen=True)
+class IterationBreakdown:
+    """What was still allocated when one chosen iteration had ended.
+
+    Check by hand: the sum is `torch.cuda.memory_allocated()` after it.
+    """
+
+    step: int
+    breakdown: Breakdown
+
+
+@dataclass(frozen=True)
 class LocalTensor:
     """A tensor that a variable of the user's held: of the batch, or what a layer was about to compute with."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
-from memdoctor.foundation.breakdown import Breakdown, Crash
+from memdoctor.foundation.breakdown import Breakdown, Crash, IterationBreakdown
 from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
@@ -27,7 +27,7 @@ from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
 Record = (
     MemoryReading | Look | Skipped | RunEnd | Verdict | Breakdown | Crash | HostReading | LoaderReading | CacheUse
-    | PhaseReading
+    | PhaseReading | IterationBreakdown
 )
 
 _KINDS: dict[str, type] = {
@@ -42,6 +42,7 @@ _KINDS: dict[str, type] = {
     "loader": LoaderReading,
     "cache": CacheUse,
     "phase": PhaseReading,
+    "iteration_breakdown": IterationBreakdown,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
@@ -205,6 +206,7 @@ def _assemble(header: RunHeader, readings: Iterable[MemoryReading], records: Seq
         host=tuple(record for record in records if isinstance(record, HostReading)),
         loaders=tuple(record for record in records if isinstance(record, LoaderReading)),
         cache=_only(CacheUse, records),
+        iteration_breakdown=_only(IterationBreakdown, records),
         phases=tuple(record for record in records if isinstance(record, PhaseReading)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memdoctor.foundation.breakdown import Breakdown, CardLedger, Crash
+from memdoctor.foundation.breakdown import Breakdown, CardLedger, Crash, IterationBreakdown
 from memdoctor.foundation.findings import Finding, Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
 from memdoctor.foundation.locations import Location
@@ -76,6 +76,8 @@ class Run:
     """None if the run was cut off before it could be judged."""
     peak_breakdown: Breakdown | None = None
     """None for a program that has nothing on a card."""
+    iteration_breakdown: IterationBreakdown | None = None
+    """Of the iteration that was asked for; None if none was, or if the run ended before it."""
     crash: Crash | None = None
     """None unless the run ended out of memory."""
     host: tuple[HostReading, ...] = ()
@@ -110,6 +112,7 @@ class RunReport:
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     peak_breakdown: Breakdown | None = None
+    iteration_breakdown: IterationBreakdown | None = None
     crash: Crash | None = None
     cause: Cause | None = None
     """Of the crash."""

@@ -16,10 +16,10 @@ _LEAST_SHARE = 0.01
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 
 
-def tables(breakdown: Breakdown) -> Iterator[str]:
-    """By category, module, line and tensor; the categories sum to the figure in the head."""
+def tables(breakdown: Breakdown, when: str = "") -> Iterator[str]:
+    """By category, module, line and tensor; the categories sum to the figure in the head, which says `when`."""
     whole_bytes = breakdown.allocated_bytes
-    yield f"Where the {format_bytes(whole_bytes)} are:"
+    yield f"Where the {format_bytes(whole_bytes)} are{when}:"
     yield from _rows(list(breakdown.category_bytes.items()), whole_bytes)
     least_bytes = _LEAST_SHARE * whole_bytes
     modules, lines = _module_rows(breakdown), _line_rows(breakdown)

@@ -25,6 +25,7 @@ def run_json(report: RunReport) -> str:
                 "reserved_bytes": report.peak_reserved_bytes,
             },
             "peak_breakdown": plain(report.peak_breakdown),
+            "iteration_breakdown": plain(report.iteration_breakdown),
             "crash": plain(report.crash),
             "cause": plain(report.cause),
             "iterations": plain(report.timeline.readings),

@@ -10,7 +10,7 @@ from memdoctor.foundation.looks import Growth, Rise
 from memdoctor.foundation.readings import DeviceReading, Retainer
 from memdoctor.foundation.runs import FINISHED, RunEnd, RunReport
 from memdoctor.foundation.units import format_bytes
-from memdoctor.reports.breakdown_text import summary
+from memdoctor.reports.breakdown_text import summary, tables
 from memdoctor.reports.crash_text import crash_lines
 from memdoctor.reports.host_text import host_line
 from memdoctor.reports.ledger_text import ledger_line
@@ -36,6 +36,7 @@ def _lines(report: RunReport) -> Iterator[str]:
         yield from _finding(finding)
     for margin, text in crash_lines(report):
         yield from _wrapped(text, margin) or [""]
+    yield from _chosen(report)
     yield ""
     yield from _summary(report)
 
@@ -53,6 +54,14 @@ def _headline(report: RunReport) -> str:
     more = f" ({others} more below; this is the sum of all.)" if others else ""
     answer = f"memdoctor: {growth.verdict}: {worst.variable} at {worst.location or 'an unknown line'}."
     return f"{answer} {growth.explanation}{_full(growth)}{more}"
+
+
+def _chosen(report: RunReport) -> Iterator[str]:
+    if report.iteration_breakdown is None:
+        return
+    yield ""
+    for row in tables(report.iteration_breakdown.breakdown, f" after iteration {report.iteration_breakdown.step:,}"):
+        yield from _wrapped(row.lstrip(), row[:len(row) - len(row.lstrip())])
 
 
 def _full(growth: Growth) -> str:

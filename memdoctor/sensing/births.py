@@ -129,6 +129,11 @@ class Births:
         """What backward has made until now and is alive are gradients."""
         self._stepped_births = self._card.birth_count
 
+    def alive(self) -> list[Holding]:
+        """What is alive now."""
+        with undisturbed():
+            return self._alive()
+
     def at_peak(self) -> list[Holding]:
         """What was alive at the largest figure so far; roles are those of now."""
         with undisturbed():
