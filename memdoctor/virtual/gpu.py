@@ -45,6 +45,7 @@ from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
 from memdoctor.virtual.registration import registered
+from memdoctor.virtual.printed_errors import patch_printed_errors
 from memdoctor.virtual.saving import patch_saving
 from memdoctor.virtual.storages import patch_storages
 from memdoctor.virtual.streams import stream_attributes
@@ -267,6 +268,7 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_legacy(patches)
     patch_placement(patches)
     patch_swapping(patches)
+    patch_printed_errors(patches)
     patch_process_groups(patches)
     patch_storages(patches, gpu._ledger, gpu._known)
     patch_compilers(patches, gpu._reads)
