@@ -14,6 +14,11 @@ def explain(text: str) -> str:
     return f"{rule.code} {rule.name} ({rule.severity.value})\n\n{rule.documentation}\n"
 
 
+def all_texts() -> tuple[RuleText, ...]:
+    """Those of the rules, and of what only a run finds."""
+    return (*rule_texts(), *RUN_TIME_CODES)
+
+
 def rule_texts() -> tuple[RuleText, ...]:
     """All rules of the scan, by code."""
     return tuple(sorted((rule.text for rule in ALL_RULES), key=lambda text: text.code))

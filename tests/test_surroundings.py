@@ -147,6 +147,28 @@ def test_processes_that_were_not_watched_are_told(tmp_path: Path) -> None:
 
 
 @LINUX
+def test_a_list_of_batches_that_uses_up_the_files_is_the_first_line(tmp_path: Path) -> None:
+    """shm (P107, P166), in a process of its own: the limit is the process's."""
+    (tmp_path / "train.py").write_text(textwrap.dedent("""
+        import resource, torch
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        model = torch.nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        samples = []
+        for batch in torch.utils.data.DataLoader(torch.zeros(4000, 4), batch_size=8, num_workers=1):
+            model(batch).sum().backward()
+            optimizer.step()
+            samples.append(batch)
+    """))
+    command = [sys.executable, "-m", "memdoctor", "run", "--virtual", "none", "train.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    answer = ended.stdout.split("\n\n")[0].strip()
+    assert ended.returncode == 1
+    assert answer == "memdoctor: the program has ended by MD504 open-files-grow, at train.py:7.", ended.stderr
+    assert "prepared ahead 1 worker x 2 batches x 128 B = 256 B" in " ".join(ended.stdout.split())
+
+
+@LINUX
 def test_a_child_that_was_forked_leaves_the_report_to_its_parent(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text("import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\nprint('parent')\n")

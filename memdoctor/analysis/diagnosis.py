@@ -46,6 +46,7 @@ def diagnose(run: Run, source: Source) -> RunReport:
         crash=run.crash,
         remarks=_remarks(run, verdict),
         host=run.host,
+        loaders=run.loaders,
         phases=run.phases,
         cause=cause_of(run.crash, verdict, run.timeline.iterations) if run.crash is not None else None,
     )

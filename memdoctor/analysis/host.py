@@ -20,13 +20,19 @@ _LEAST_GROWTH = 0.1
 _EVEN = 2.0
 """The largest rise from one quarter of a run to the next, in terms of the smallest, that is still steady growth."""
 
+_NO_FILE_LEFT = ("Too many open files", "received 0 items of ancdata")
+_SENT_TENSORS = Advice(
+    "Keep no tensor that a data loader's worker has sent: each keeps a file open (`.clone()` it); or "
+    '`torch.multiprocessing.set_sharing_strategy("file_system")`.', Applicability.MANUAL,
+)
+
 
 def host_findings(
     readings: Sequence[HostReading], loaders: Sequence[LoaderReading], message: str, *, is_leak: bool
 ) -> tuple[Finding, ...]:
     """`message` is the text of the error that ended the run; of a leak, what it takes of the host is no news."""
     found = [*_copied_by_workers(readings, loaders), *_queues(loaders), *_shm_full(readings, loaders, message)]
-    found += _open_files(readings)
+    found += list(_no_file_left(readings, loaders, message)) or _open_files(readings)
     return tuple(found if found or is_leak else _growth(readings))
 
 
@@ -124,6 +130,25 @@ def _shm_full(
     )
 
 
+def _no_file_left(
+    readings: Sequence[HostReading], loaders: Sequence[LoaderReading], message: str
+) -> Iterator[Finding]:
+    """A process that cannot open one more file cannot receive a batch; PyTorch says it in these two ways."""
+    if not any(words in message for words in _NO_FILE_LEFT):
+        return
+    limit = readings[-1].open_files_limit if readings else None
+    allowed = f" ({limit:,} are allowed)" if limit is not None else ""
+    yield Finding(
+        code="MD504",
+        name="open-files-grow",
+        severity=Severity.ERROR,
+        confidence=Confidence.HIGH,
+        message=f"No file more could be opened{allowed}: each tensor that a worker sends keeps one open as it lives.",
+        location=loaders[-1].location if loaders else None,
+        advice=_SENT_TENSORS,
+    )
+
+
 def _open_files(readings: Sequence[HostReading]) -> Iterator[Finding]:
     """They rise from reading to reading, but for the last, which comes when all is over, to half of what is allowed."""
     readings = [reading for reading in readings if reading.open_files is not None][:-1]
@@ -146,10 +171,7 @@ def _open_files(readings: Sequence[HostReading]) -> Iterator[Finding]:
             f" which is reached in some {left:,} iterations."
         ),
         location=None,
-        advice=Advice(
-            "Keep no tensor that a data loader's worker has sent: each keeps a file open (`.clone()` it); or "
-            '`torch.multiprocessing.set_sharing_strategy("file_system")`.', Applicability.MANUAL,
-        ),
+        advice=_SENT_TENSORS,
     )
 
 

@@ -16,6 +16,11 @@ metric) stays on the card beside the optimizer's state. Found where both peaks a
 
 Each time it waits for the card, gives free segments back to the driver and asks again: the program runs at the limit
 of the card, and slower than it could. Check by hand: `num_alloc_retries` of `torch.cuda.memory_stats()`."""),
+    RuleText("MD403", "out-of-memory", Severity.ERROR, """The card was full, and the program ended there.
+
+Five causes are told apart: a leak; too much at one moment; fragmentation, where PyTorch held enough that was free, but
+no piece of it was large enough; other processes; and a limit that the program had set itself. The message says which,
+and the line that asked."""),
     RuleText("MD502", "worker-copies-dataset", Severity.WARNING, """Workers copy a data set of Python objects.
 
 Forked workers share the pages of the data set until somebody writes to one. Reading a Python object writes its

@@ -76,8 +76,6 @@ class Run:
     """None if the run was cut off before it could be judged."""
     peak_breakdown: Breakdown | None = None
     """None for a program that has nothing on a card."""
-    iteration_breakdown: IterationBreakdown | None = None
-    """Of the iteration that was asked for; None if none was, or if the run ended before it."""
     crash: Crash | None = None
     """None unless the run ended out of memory."""
     host: tuple[HostReading, ...] = ()
@@ -87,6 +85,8 @@ class Run:
     cache: CacheUse | None = None
     """None if nothing happened to it."""
     phases: tuple[PhaseReading, ...] = ()
+    iteration_breakdown: IterationBreakdown | None = None
+    """Of the iteration that was asked for; None if none was, or if the run ended before it."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ class RunReport:
     remarks: tuple[Finding, ...] = ()
     """Findings that are no leak of device memory: of the host's side, and of the cache of the card."""
     host: tuple[HostReading, ...] = ()
+    loaders: tuple[LoaderReading, ...] = ()
     phases: tuple[PhaseReading, ...] = ()
 
     @property

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from memdoctor.foundation.host import HostReading
+from memdoctor.foundation.host import HostReading, LoaderReading
 from memdoctor.foundation.units import format_bytes
 
 
-def host_line(readings: Sequence[HostReading]) -> str:
-    """Of the reading at which the processes took most."""
-    return "; ".join(_parts(max(readings, key=_size_bytes)))
+def host_line(readings: Sequence[HostReading], loaders: Sequence[LoaderReading]) -> str:
+    """Of the reading at which the processes took most, and of the loader that prepares most ahead."""
+    largest = max(loaders, key=lambda loader: loader.queue_bytes, default=None)
+    ahead = [_ahead(largest)] if largest is not None else []
+    return "; ".join([*_parts(max(readings, key=_size_bytes)), *ahead])
+
+
+def _ahead(loader: LoaderReading) -> str:
+    each = format_bytes(loader.batch_bytes)
+    workers = "1 worker" if loader.workers == 1 else f"{loader.workers} workers"
+    product = f"{workers} x {loader.prefetch_factor} batches x {each}"
+    return f"prepared ahead {product} = {format_bytes(loader.queue_bytes)}"
 
 
 def _parts(most: HostReading) -> Iterator[str]:

@@ -33,6 +33,7 @@ def run_json(report: RunReport) -> str:
             "findings": plain(report.findings),
             "remarks": plain(report.remarks),
             "host": plain(report.host),
+            "loaders": plain(report.loaders),
             "phases": plain(report.phases),
             "skipped": plain(report.skipped),
         },

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from memdoctor.foundation.findings import Finding
+from memdoctor.foundation.findings import Finding, Severity
 from memdoctor.foundation.looks import Growth, Rise
 from memdoctor.foundation.readings import DeviceReading, Retainer
-from memdoctor.foundation.runs import FINISHED, RunEnd, RunReport
+from memdoctor.foundation.runs import FINISHED, RAISED, RunEnd, RunReport
 from memdoctor.foundation.units import format_bytes
 from memdoctor.reports.breakdown_text import summary, tables
 from memdoctor.reports.crash_text import crash_lines
@@ -46,6 +46,10 @@ def _headline(report: RunReport) -> str:
     growth = report.growth
     if report.cause is not None:
         return f"memdoctor: out of memory, {report.cause.kind}. {report.cause.explanation}"
+    fatal = next((each for each in report.remarks if each.severity is Severity.ERROR), None)
+    if fatal is not None and report.end.outcome == RAISED:
+        what = f"{fatal.code} {fatal.name}"
+        return f"memdoctor: the program has ended by {what}, at {fatal.location or 'an unknown line'}."
     if not report.timeline.readings:
         return f"memdoctor: no iteration was seen. {_NO_ITERATION}"
     if not report.findings:
@@ -99,7 +103,7 @@ def _summary(report: RunReport) -> Iterator[str]:
     for number, line in enumerate(phase_lines(report.phases)):
         yield from _wrapped(line, " " * 14 if number else "  phases      ")
     if report.host and max(reading.processes for reading in report.host) > 1:
-        yield from _wrapped(host_line(report.host), "  host        ")
+        yield from _wrapped(host_line(report.host, report.loaders), "  host        ")
     for rise in _worthy(report):
         yield f"  expected    +{format_bytes(rise.gained_bytes)} at iteration {rise.step}: {rise.cause}"
     yield f"  iterations  {report.timeline.iterations}"

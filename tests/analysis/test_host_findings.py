@@ -111,6 +111,19 @@ def test_files_that_are_open_for_good_reasons_are_left_alone(counts: tuple[int, 
     assert found(files(*counts)) == []
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param("RuntimeError: Too many open files. Communication with the workers is no longer", id="workers"),
+        pytest.param("RuntimeError: received 0 items of ancdata", id="what the system said"),
+    ],
+)
+def test_a_run_that_no_file_was_left_for_needs_no_readings_to_be_told(message: str) -> None:
+    (finding,) = found(files(500, 1023), LOADER, message=message)
+    assert finding.code == "MD504" and "(1,024 are allowed)" in finding.message
+    assert finding.location == LOADER.location
+
+
 def sizes(*mib: int) -> list[HostReading]:
     return [host(10 * number, proportional_bytes=1000 * MIB + size * MIB) for number, size in enumerate(mib)]
 

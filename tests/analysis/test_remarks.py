@@ -25,4 +25,4 @@ def test_every_code_that_these_analyses_find_has_a_text() -> None:
     folder = Path(memdoctor.analysis.__file__).parent
     sources = "".join((folder / f"{name}.py").read_text(encoding="utf-8") for name in ("host", "cache", "phases"))
     found = re.findall(r'code="(MD\d+)",\s+name="([a-z-]+)"', sources)
-    assert len(found) == 9 and set(found) <= known
+    assert len(found) == 10 and set(found) <= known

@@ -14,7 +14,8 @@ from memdoctor.cli import cli
 from memdoctor.cli.report import command
 from memdoctor.foundation.errors import UnreadableRun
 from memdoctor.foundation.recording import Recording
-from memdoctor.foundation.runs import RunReport, Verdict
+from memdoctor.foundation.runs import OUT_OF_MEMORY, RunEnd, RunReport, Verdict
+from tests.golden.crashes import CRASH, NO_GROWTH
 from tests.golden.records import CLEAN, LEAK
 
 
@@ -40,6 +41,38 @@ def test_a_leak_is_exit_code_1(tmp_path: Path, report: RunReport, code: int) -> 
 def test_json_is_one_object(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [str(record(tmp_path / "run.mdoc", LEAK)), "--format", "json"])
     assert json.loads(done.stdout)["growth"]["verdict"] == "leak"
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        pytest.param("github", "::error file=model.py,line=41,endLine=41,title=MD403 out-of-memory::Out of memory, ",
+                     id="an annotation"),
+        pytest.param("junit", '<testcase name="MD403 out-of-memory" classname="model.py" file="model.py" line="41">',
+                     id="a test that failed"),
+        pytest.param("sarif", '"ruleId": "MD403"', id="a result"),
+    ],
+)
+def test_the_forms_of_pipelines_begin_with_the_crash(tmp_path: Path, form: str, says: str) -> None:
+    path = tmp_path / "run.mdoc"
+    with Recording(path) as recording:
+        recording.begin(CLEAN.header)
+        for record in (CLEAN.timeline.readings[0], CRASH, RunEnd(OUT_OF_MEMORY), NO_GROWTH):
+            recording.add(record)
+    done = CliRunner().invoke(command, [str(path), "--format", form])
+    assert done.exit_code == 1 and says in done.stdout
+
+
+def test_a_clean_run_annotates_nothing(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [str(record(tmp_path / "run.mdoc", CLEAN)), "--format", "github"])
+    assert (done.exit_code, done.stdout) == (0, "")
+
+
+def test_every_result_of_a_run_has_its_rule_in_sarif(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [str(record(tmp_path / "run.mdoc", LEAK)), "--format", "sarif"])
+    run = json.loads(done.stdout)["runs"][0]
+    (result,) = run["results"]
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "MD101"
 
 
 def test_torch_is_not_needed(tmp_path: Path) -> None:
