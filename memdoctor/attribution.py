@@ -6,11 +6,12 @@ it rose, while gradients and optimizer state can still be told by who has them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from memdoctor.analysis.breakdown import break_down, known_roles
 from memdoctor.analysis.refusals import crash_of
-from memdoctor.foundation.breakdown import Breakdown, Crash, IterationBreakdown
+from memdoctor.foundation.breakdown import Breakdown, Crash, IterationBreakdown, Refused
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import Location
 from memdoctor.sensing.births import Births, Refusal
@@ -29,11 +30,13 @@ _WORTHY_RISE = 1.01
 class Attribution:
     """Follows one run; `open` and `close` once each."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, on_refusal: Callable[[Refused], None] = lambda refused: None) -> None:
+        """`on_refusal` is told when a virtual card refuses, before the program is."""
         self._models = models
+        self._on_refusal = on_refusal
         self._sites = Sites(models)
         self._gpu: VirtualGPU | None = current_gpu()
-        self._births = Births(self._gpu, models, self._sites) if self._gpu is not None else None
+        self._births = Births(self._gpu, models, self._sites, self._refused) if self._gpu is not None else None
         self._peak: Breakdown | None = None
         self._rises = 0
 
@@ -70,7 +73,7 @@ class Attribution:
         """What is known of the error that ended the run: seen as it happened, else read from its text."""
         refusal = self._refusal_of(error)
         if refusal is not None:
-            return replace(refusal.crash, breakdown=break_down(refusal.holdings, refusal.crash.allocated_bytes))
+            return _whole(refusal)
         crash = replace(crash_of(str(error)), call=raised_at(error), tensors=tensors_of(error))
         crash = replace(crash, processes=tuple(replace(each, name=name_of(each.pid)) for each in crash.processes))
         return replace(crash, breakdown=self._known(crash.allocated_bytes) if crash.allocated_bytes else None)
@@ -96,6 +99,9 @@ class Attribution:
         failure = self._births.failure if self._births is not None else None
         return (Skipped("where some bytes were allocated", f"memdoctor failed: {failure!r}"),) if failure else ()
 
+    def _refused(self, refusal: Refusal) -> None:
+        self._on_refusal(Refused(_whole(refusal)))
+
     def _refusal_of(self, error: BaseException) -> Refusal | None:
         refusal = self._births.refusal if self._births is not None else None
         return refusal if refusal is not None and refusal.message == str(error) else None
@@ -113,3 +119,7 @@ class Attribution:
 
     def _known(self, allocated_bytes: int) -> Breakdown:
         return known_roles(self._models.role_bytes("cuda"), allocated_bytes)
+
+
+def _whole(refusal: Refusal) -> Crash:
+    return replace(refusal.crash, breakdown=break_down(refusal.holdings, refusal.crash.allocated_bytes))

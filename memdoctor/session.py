@@ -13,6 +13,7 @@ from pathlib import Path
 from memdoctor.analysis.diagnosis import conclude, diagnose
 from memdoctor.analysis.messages import is_out_of_memory, text_of
 from memdoctor.attribution import Attribution
+from memdoctor.foundation.breakdown import Refused
 from memdoctor.foundation.findings import Confidence, Skipped
 from memdoctor.foundation.looks import Growth
 from memdoctor.foundation.readings import DeviceReading, MemoryReading
@@ -53,7 +54,7 @@ class Session:
         self._recorder = Recorder(
             self._on_iteration, on_failure=self._fail, steps=steps, on_call=self._surroundings.call
         )
-        self._attribution = Attribution(self._recorder.models)
+        self._attribution = Attribution(self._recorder.models, self._on_refusal)
         self._watched: _Watched | None = None
         self._before = NO_COUNTERS
         self._step = 0
@@ -141,9 +142,19 @@ class Session:
             self._recording.add(self._attribution.after_iteration(self._step, reading.allocated_bytes))
         self._step += 1
 
+    def _on_refusal(self, refused: Refused) -> None:
+        """The record is on the disk before the program learns that the card is full, and whatever it does then."""
+        gpu = current_gpu()
+        if os.getpid() != self._pid or gpu is None:
+            return
+        if not self._recording.has_begun:
+            self._recording.begin(self._header(_VirtualAllocator(gpu)))
+        self._recording.add(refused)
+
     def _begin(self) -> _Watched:
         watched = _Watched(self._recording, self._before, self._recorder.models)
-        self._recording.begin(self._header(watched.allocator))
+        if not self._recording.has_begun:
+            self._recording.begin(self._header(watched.allocator))
         self._watched = watched
         return watched
 

@@ -6,6 +6,8 @@ what would have answered it.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 import torch
 
 from memdoctor.foundation.locations import Location
-from memdoctor.foundation.runs import OUT_OF_MEMORY, RunReport
+from memdoctor.foundation.runs import CUT_OFF, OUT_OF_MEMORY, RunReport
+from memdoctor.report import read_run
 from memdoctor.reports.run_text import run_text
 from memdoctor.run import run
 
@@ -267,6 +270,32 @@ def test_an_error_that_the_program_survives_is_no_crash_and_is_counted(
     line = 1 + NETWORK.count("\n") + 3
     assert report.end.survived_at == (Location("train.py", line),)
     assert f"survived    2 times the card was full, at train.py:{line}, and the program" in run_text(report)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize(
+    ("then", "is_crash"),
+    [
+        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", True, id="before it could go on"),
+        pytest.param("train(Net().cuda(), [10]); os.kill(os.getpid(), signal.SIGKILL)", False, id="later"),
+    ],
+)
+def test_a_process_that_is_killed_when_the_card_is_full_leaves_the_crash_behind(
+    tmp_path: Path, then: str, is_crash: bool
+) -> None:
+    (tmp_path / "train.py").write_text(NETWORK + textwrap.dedent(f"""
+        import os, signal
+        try:
+            torch.empty(2**40, device="cuda")
+        except torch.OutOfMemoryError:
+            {then}
+    """))
+    command = [sys.executable, "-m", "memdoctor", "run", "--virtual", "1GiB", "--output", "run.mdoc", "train.py"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == -9
+    report = read_run(tmp_path / "run.mdoc")
+    assert report.end.outcome == CUT_OFF and (report.crash is not None) == is_crash
+    assert report.header.device.total_bytes == 2**30
+    assert ("out of memory" in run_text(report).splitlines()[0]) == is_crash
 
 
 def test_the_refusal_that_ends_a_run_was_not_survived(tmp_path: Path) -> None:

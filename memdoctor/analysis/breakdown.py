@@ -90,7 +90,7 @@ def _cumulated(own: Counter[str]) -> Counter[str]:
 
 
 def _recomputed(activations: Sequence[Holding]) -> Counter[str]:
-    """By parent: while one child is recomputed, of each other only its input is alive."""
+    """By parent: what neither the inputs of all segments nor the one that is just recomputed take."""
     inside: Counter[str] = Counter()
     largest: Counter[str] = Counter()
     for holding in activations:
@@ -99,10 +99,19 @@ def _recomputed(activations: Sequence[Holding]) -> Counter[str]:
             inside[path] += holding.nbytes
             largest[path] = max(largest[path], holding.nbytes)
             path = path.rpartition(".")[0]
-    savings: dict[str, list[int]] = defaultdict(list)
+    children: dict[str, list[int]] = defaultdict(list)
     for path, nbytes in inside.items():
-        savings[path.rpartition(".")[0]].append(nbytes - largest[path])
-    return Counter({parent: sum(saved) - max(saved) for parent, saved in savings.items()})
+        children[path.rpartition(".")[0]].append(nbytes)
+    return Counter({parent: _saved(sizes, largest[parent]) for parent, sizes in children.items() if parent})
+
+
+def _saved(children_bytes: Sequence[int], input_bytes: int) -> int:
+    """By as many segments as is best; the input of the first is not inside, and no segment is less than a child."""
+    kept_bytes = sum(children_bytes)
+    return max(
+        kept_bytes - (segments - 1) * input_bytes - max(kept_bytes // segments, *children_bytes, 0)
+        for segments in range(1, len(children_bytes) + 1)
+    )
 
 
 def _lines(holdings: Sequence[Holding]) -> tuple[LineBytes, ...]:

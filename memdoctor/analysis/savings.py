@@ -88,7 +88,7 @@ def _of_activations(crash: Crash, breakdown: Breakdown) -> Iterator[Saving]:
         module = max(breakdown.modules, key=lambda module: module.recomputed_bytes, default=None)
         if module is not None:
             yield module.recomputed_bytes, (
-                f"Recompute the parts of {module.path} in backward, each by itself (`torch.utils.checkpoint`)"
+                f"Recompute the parts of {module.path} in backward, a few at a time (`torch.utils.checkpoint`)"
             )
     with_batch_bytes = kept_bytes + sizes.get(names.ACTIVATIONS_AND_OTHER, 0) - crash.retried_bytes
     with_batch_bytes += crash.request_bytes if computes else 0

@@ -88,9 +88,9 @@ class ModuleBytes:
     activation_bytes: int
     """The part of the total that is activations."""
     recomputed_bytes: int = 0
-    """Of them those that would be gone if each child were recomputed in backward: all but a child's input, one by one.
+    """Of them those that would be gone if its children were recomputed in backward, in as many segments as is best.
 
-    Estimated: the largest tensor of a child stands for its input.
+    Estimated: the largest tensor inside stands for the input that each segment but the first keeps.
     """
 
 
@@ -224,3 +224,10 @@ class Crash:
     def stranded_bytes(self) -> int:
         """Held by PyTorch and free, but in no piece that was large enough."""
         return self.reserved_bytes - self.allocated_bytes
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A crash as it was recorded when the card refused; only what comes after says whether the program survived it."""
+
+    crash: Crash

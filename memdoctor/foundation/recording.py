@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
-from memdoctor.foundation.breakdown import Breakdown, Crash, IterationBreakdown
+from memdoctor.foundation.breakdown import Breakdown, Crash, IterationBreakdown, Refused
 from memdoctor.foundation.errors import BadInput, MemdoctorError, UnreadableRun
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.host import CacheUse, HostReading, LoaderReading
@@ -27,7 +27,7 @@ from memdoctor.foundation.runs import CUT_OFF, Run, RunEnd, RunHeader, Verdict
 
 Record = (
     MemoryReading | Look | Skipped | RunEnd | Verdict | Breakdown | Crash | HostReading | LoaderReading | CacheUse
-    | PhaseReading | IterationBreakdown
+    | PhaseReading | IterationBreakdown | Refused
 )
 
 _KINDS: dict[str, type] = {
@@ -38,6 +38,7 @@ _KINDS: dict[str, type] = {
     "verdict": Verdict,
     "peak_breakdown": Breakdown,
     "crash": Crash,
+    "refused": Refused,
     "host": HostReading,
     "loader": LoaderReading,
     "cache": CacheUse,
@@ -77,13 +78,18 @@ class Recording:
         for record in (*self._records, *self._readings):
             self._write(_line(record))
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has its header."""
+        return self._header is not None
+
     def add(self, record: Record) -> None:
         """Keep the record; it is in the file when this returns."""
         if isinstance(record, MemoryReading):
             self._readings.append(record)
             if len(self._readings) > MOST_READINGS:
                 self._readings = thinned(self._readings, MOST_READINGS // 2)
-        else:
+        elif not isinstance(record, Refused):  # what is kept of them is in how the run ended
             self._records.append(record)
         if self._header is not None:
             self._write(_line(record))
@@ -202,13 +208,19 @@ def _assemble(header: RunHeader, readings: Iterable[MemoryReading], records: Seq
         end=_only(RunEnd, records) or RunEnd(CUT_OFF),
         verdict=_only(Verdict, records),
         peak_breakdown=_only(Breakdown, records),
-        crash=_only(Crash, records),
+        crash=_only(Crash, records) or _unfinished(records),
         host=tuple(record for record in records if isinstance(record, HostReading)),
         loaders=tuple(record for record in records if isinstance(record, LoaderReading)),
         cache=_only(CacheUse, records),
         iteration_breakdown=_only(IterationBreakdown, records),
         phases=tuple(record for record in records if isinstance(record, PhaseReading)),
     )
+
+
+def _unfinished(records: Sequence[Record]) -> Crash | None:
+    """Of a process that was killed while it was running out of memory: the last that it recorded is a refusal."""
+    last = next((record for record in reversed(records) if not isinstance(record, Look)), None)
+    return last.crash if isinstance(last, Refused) else None
 
 
 _Kind = TypeVar("_Kind")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -74,8 +74,12 @@ class Refusal(NamedTuple):
 class Births:
     """The observer of a virtual card's ledger; called in the middle of any line, and never raises into it."""
 
-    def __init__(self, card: Card, models: Models, sites: Sites) -> None:
+    def __init__(
+        self, card: Card, models: Models, sites: Sites, on_refusal: Callable[[Refusal], None] = lambda refusal: None
+    ) -> None:
+        """`on_refusal` is told before the error exists that the program will get."""
         self._card = card
+        self._on_refusal = on_refusal
         self._models = models
         self._sites = sites
         self._dead = array("q")
@@ -120,6 +124,7 @@ class Births:
                 if crash.call is not None:
                     self.refused_at[crash.call] += 1
                 self.refusal = Refusal(str(shortage), crash, self._alive())
+                self._on_refusal(self.refusal)
         except Exception as error:
             self.failure = self.failure or error
         self._refused_births = self._card.birth_count

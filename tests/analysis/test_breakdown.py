@@ -59,14 +59,20 @@ def test_a_module_has_its_own_bytes_and_those_of_all_inside_it() -> None:
     )
 
 
-def test_recomputing_children_saves_all_but_their_inputs_and_one_child() -> None:
-    """Of three layers with 40 in the largest tensor and 60 besides, one is alive while the other two are not."""
+def test_recomputing_children_saves_all_but_their_inputs_and_one_segment() -> None:
+    """Three segments of 100: two keep an input of 40, and one is alive, so that 300 - 2 x 40 - 100 are gone."""
     layers = [held(n, f"Net.layers.{k}.fc", phase="forward") for k in range(3) for n in (40, 30, 30)]
     modules = break_down([*layers, held(500, "Net.head", phase="forward")], 4096).modules
     saved = {row.path: row.recomputed_bytes for row in modules}
-    assert saved["Net.layers"] == 2 * 60
+    assert saved["Net.layers"] == 120
     assert saved["Net.layers.0"] == saved["Net.head"] == 0
     assert saved["Net"] == 0  # the head is one tensor, and the layers cannot be gone while they are recomputed
+
+
+def test_layers_that_keep_one_tensor_each_are_recomputed_in_segments() -> None:
+    """Eight alone would all be inputs; three segments keep two of them, and a third of all while it is computed."""
+    modules = break_down([held(300, f"Net.layers.{k}", phase="forward") for k in range(8)], 4096).modules
+    assert {row.path: row.recomputed_bytes for row in modules}["Net.layers"] == 2400 - 2 * 300 - 800
 
 
 def test_lines_are_summed_and_unknown_ones_left_out() -> None:
