@@ -30,8 +30,8 @@ def test_the_stack_of_layers_is_recomputed_not_one_of_them_nor_all_around_it() -
     text = advice({"activations": 800}, modules=STACK, phase="forward", followed=True)
     assert text.splitlines() == [
         "Halve the batch (where it trains, accumulate the gradients of both halves): up to 400 B less.",
-        "Recompute the parts of Net.encoder.layers in backward, a few at a time (`torch.utils.checkpoint`): up to 385 B "
-        "less.",
+        "Recompute the parts of Net.encoder.layers in backward, a few at a time (`torch.utils.checkpoint`): "
+        "up to 385 B less.",
     ]
 
 
