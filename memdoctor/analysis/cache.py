@@ -15,14 +15,14 @@ _WORTHY_MILLISECONDS = 0.1
 _FEW_RETRIES = 3
 
 
-def cache_findings(use: CacheUse | None, iterations: int) -> Iterator[Finding]:
-    """Nothing for a run too short to show a habit."""
+def cache_findings(use: CacheUse | None, iterations: int, *, refusals: int = 0) -> Iterator[Finding]:
+    """Nothing for a run too short to show a habit; `refusals` are the retries that did not help."""
     if use is None or iterations < _FEW_ITERATIONS:
         return
     if use.emptied_iterations >= _OFTEN * iterations:
         yield _emptied(use, iterations)
-    if use.retries >= _FEW_RETRIES:
-        yield _retried(use)
+    if use.retries - refusals >= _FEW_RETRIES:
+        yield _retried(use.retries - refusals)
 
 
 def _emptied(use: CacheUse, iterations: int) -> Finding:
@@ -47,14 +47,14 @@ def _emptied(use: CacheUse, iterations: int) -> Finding:
     )
 
 
-def _retried(use: CacheUse) -> Finding:
+def _retried(times: int) -> Finding:
     return Finding(
         code="MD402",
         name="allocator-retries",
         severity=Severity.WARNING,
         confidence=Confidence.HIGH,
         message=(
-            f"{use.retries:,} times there was no room until PyTorch had emptied its cache, which waits for the card: "
+            f"{times:,} times there was no room until PyTorch had emptied its cache, which waits for the card: "
             "the program runs at its limit, and slower than it could."
         ),
         location=None,

@@ -55,8 +55,10 @@ def diagnose(run: Run, source: Source) -> RunReport:
 def _remarks(run: Run, verdict: Verdict) -> tuple[Finding, ...]:
     is_leak = verdict.growth.verdict in LEAKS
     of_the_host = host_findings(run.host, run.loaders, run.end.message, is_leak=is_leak)
+    refusals = run.end.survived_refusals + (run.crash is not None)
+    of_cache = cache_findings(run.cache, run.timeline.iterations, refusals=refusals)
     of_phases = () if _is_said(run.crash, verdict) else phase_findings(run.phases, run.peak_breakdown)
-    return (*of_phases, *cache_findings(run.cache, run.timeline.iterations), *of_the_host)
+    return (*of_phases, *of_cache, *of_the_host)
 
 
 def _is_said(crash: Crash | None, verdict: Verdict) -> bool:

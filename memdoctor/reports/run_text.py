@@ -53,7 +53,7 @@ def _headline(report: RunReport) -> str:
     if not report.timeline.readings:
         return f"memdoctor: no iteration was seen. {_NO_ITERATION}"
     if not report.findings:
-        return f"memdoctor: {growth.explanation}"
+        return f"memdoctor: {growth.explanation}{_but_full(report.end)}"
     worst, others = report.findings[0], len(report.findings) - 1
     more = f" ({others} more below; this is the sum of all.)" if others else ""
     answer = f"memdoctor: {growth.verdict}: {worst.variable} at {worst.location or 'an unknown line'}."
@@ -114,6 +114,12 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield from _wrapped(f"{report.end.outcome}  {said}".rstrip(), "  ended       ")
     for skipped in report.skipped:
         yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
+
+
+def _but_full(end: RunEnd) -> str:
+    """A program that goes on without the batches that did not fit is no calm one."""
+    said = _survived(end) if end.survived_refusals else ""
+    return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
 def _survived(end: RunEnd) -> str:

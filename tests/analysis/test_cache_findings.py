@@ -30,6 +30,12 @@ def test_a_card_that_is_emptied_by_need_is_at_its_limit() -> None:
     assert finding.code == "MD402" and finding.message.startswith("7 times there was no room")
 
 
+def test_retries_that_ended_in_an_error_are_not_told_as_slow() -> None:
+    (finding,) = cache_findings(CacheUse(retries=7), 50, refusals=4)
+    assert finding.message.startswith("3 times there was no room")
+    assert list(cache_findings(CacheUse(retries=7), 50, refusals=5)) == []
+
+
 @pytest.mark.parametrize(
     ("use", "iterations"),
     [
