@@ -51,7 +51,7 @@ def _headline(report: RunReport) -> str:
         what = f"{fatal.code} {fatal.name}"
         return f"memdoctor: the program has ended by {what}, at {fatal.location or 'an unknown line'}."
     if not report.timeline.readings:
-        return f"memdoctor: no iteration was seen. {_NO_ITERATION}"
+        return f"memdoctor: no iteration was seen. {_NO_ITERATION}{_but_full(report.end)}"
     if not report.findings:
         return f"memdoctor: {growth.explanation}{_but_full(report.end)}"
     worst, others = report.findings[0], len(report.findings) - 1
