@@ -33,9 +33,10 @@ def attention_backend(
     prefers_cudnn = (9, 0) <= card.compute_capability < (12, 0)
     if prefers_cudnn and is_half and not dropout_p and size % 8 == 0 and size <= cudnn_size and _cudnn_is_on():
         return "cudnn"
-    if is_half and is_ampere and mask is None and size <= 256 and switches.flash_sdp_enabled():
+    sizes = (size, value.shape[-1])
+    if is_half and is_ampere and mask is None and max(sizes) == min(sizes) <= 256 and switches.flash_sdp_enabled():
         return "flash"
-    aligned = size % (8 if is_half else 4) == 0
+    aligned = all(each % (8 if is_half else 4) == 0 for each in sizes)
     if (aligned or is_ampere and not is_half) and not is_grouped and switches.mem_efficient_sdp_enabled():
         return "efficient"
     return "math"

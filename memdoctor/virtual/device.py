@@ -19,6 +19,8 @@ from memdoctor.virtual.ledger import Ledger
 
 CARD = torch.device("cuda", 0)
 META = torch.device("meta")
+CARD_ERRORS = (RuntimeError, IndexError, ValueError)
+"""What a card raises, out of memory included; it reaches the program without frames of ours, other errors with them."""
 
 Function = Callable[..., Any]
 Handler = Callable[["CardDevice", Function, "tuple[Any, ...]", "dict[str, Any]"], Any]
@@ -71,7 +73,7 @@ class CardDevice(TorchFunctionMode):
             if kwargs:
                 return self.call(func, args, kwargs)
             return func(*args)
-        except torch.OutOfMemoryError as error:
+        except CARD_ERRORS as error:
             del args, kwargs
             raise without_our_frames(error)
 

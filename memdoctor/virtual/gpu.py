@@ -51,6 +51,7 @@ from memdoctor.virtual.storages import patch_storages
 from memdoctor.virtual.streams import stream_attributes
 from memdoctor.virtual.swapping import patch_swapping
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
+from memdoctor.virtual.warned import patch_warnings
 
 
 class VirtualGPU:
@@ -269,6 +270,7 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_placement(patches)
     patch_swapping(patches)
     patch_printed_errors(patches)
+    patch_warnings(patches)
     patch_process_groups(patches)
     patch_storages(patches, gpu._ledger, gpu._known)
     patch_compilers(patches, gpu._reads)

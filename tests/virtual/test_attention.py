@@ -53,6 +53,19 @@ def test_switching_backends_off_is_heard() -> None:
         assert attention_backend(find_card("a100-40gb"), query, query, query, None, 0.0) == "math"
 
 
+@pytest.mark.parametrize("dtype", [HALF, FLOAT], ids=str)
+def test_values_may_be_wider_than_queries(dtype: torch.dtype) -> None:
+    """FlashAttention takes one size only."""
+    query, value = (torch.empty(2, 4, 16, size, dtype=dtype, device="meta") for size in (32, 64))
+    assert attention_backend(find_card("a100-40gb"), query, query, value, None, 0.0) == "efficient"
+    with virtual_gpu("a100-40gb"):
+        query = torch.randn(2, 4, 16, 32, device="cuda", dtype=dtype, requires_grad=True)
+        value = torch.randn(2, 4, 16, 64, device="cuda", dtype=dtype, requires_grad=True)
+        out = functional.scaled_dot_product_attention(query, query, value)
+        out.sum().backward()
+        assert out.shape == (2, 4, 16, 64) and value.grad.shape == value.shape and query.grad.shape == query.shape
+
+
 @pytest.mark.parametrize("card", ["t4", "a100-40gb", "h100-80gb"])
 @pytest.mark.parametrize("dtype", [HALF, FLOAT], ids=str)
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"dropout_p": 0.1}, {"mask": True}], ids=str)

@@ -26,6 +26,8 @@ TRANSFORMERS = {
     "BertForMaskedLM": ("BertConfig", WIDE),
     "GPT2LMHeadModel": ("GPT2Config", {"vocab_size": 100, "n_embd": 64, "n_layer": 2, "n_head": 4}),
     "LlamaForCausalLM": ("LlamaConfig", GROUPED),
+    "MambaForCausalLM": ("MambaConfig", {"vocab_size": 100, "hidden_size": 64, "num_hidden_layers": 2}),
+    "DebertaV2ForMaskedLM": ("DebertaV2Config", {**WIDE, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}),
     "MixtralForCausalLM": ("MixtralConfig", {**GROUPED, "num_local_experts": 4}),
     "T5ForConditionalGeneration": ("T5Config", {
         "vocab_size": 100, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4,
@@ -83,6 +85,8 @@ def batch_for(name: str) -> dict[str, torch.Tensor]:
         return {"pixel_values": torch.randn(2, 3, 64, 64), "labels": torch.tensor([0, 1])}
     if name.startswith("Whisper"):
         return {"input_features": torch.randn(2, 80, 100), "labels": tokens[:, :8]}
+    if name.startswith("Mamba"):
+        return {"input_ids": tokens, "labels": tokens}
     mask = torch.tensor([[1] * 16, [1] * 10 + [0] * 6])
     return {"input_ids": tokens, "attention_mask": mask, "labels": tokens}
 
@@ -95,6 +99,46 @@ def test_transformers(gpu: VirtualGPU, name: str) -> None:
     model = getattr(transformers, name)(getattr(transformers, config)(**settings)).cuda()
     batch = {key: value.cuda() for key, value in batch_for(name).items()}
     train(model, lambda: model(**batch).loss)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", [{}, {"do_sample": True, "top_k": 5}, {"num_beams": 2}], ids=["best", "drawn", "beams"])
+def test_generation_ends(gpu: VirtualGPU, way: dict) -> None:
+    """Which beam is best, and how long it is, follows from values."""
+    transformers = package("transformers")
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**GROUPED)).cuda().eval()
+    out = model.generate(torch.randint(3, 100, (2, 5), device="cuda"), max_new_tokens=4, pad_token_id=0, **way)
+    assert out.is_cuda and (out.shape == (2, 9) or "num_beams" in way)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_adapters_of_peft_train_alone(gpu: VirtualGPU) -> None:
+    transformers, peft = package("transformers"), package("peft")
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**TRANSFORMERS["GPT2LMHeadModel"][1]))
+    settings = peft.LoraConfig(r=4, target_modules=["c_attn"], fan_in_fan_out=True)
+    model = peft.get_peft_model(model, settings).cuda()
+    batch = {key: value.cuda() for key, value in batch_for("GPT2").items()}
+    train(model, lambda: model(**batch).loss)
+    assert {weight.grad is None for name, weight in model.named_parameters() if "lora" not in name} == {True}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_trainer_goes_on_where_it_was(gpu: VirtualGPU, tmp_path) -> None:
+    transformers = package("transformers")
+    pytest.importorskip("accelerate", reason="the trainer needs accelerate")
+    data = [{"input_ids": row, "labels": row} for row in torch.randint(0, 100, (16, 16))]
+
+    def trainer(steps: int):
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**TRANSFORMERS["GPT2LMHeadModel"][1]))
+        arguments = transformers.TrainingArguments(
+            str(tmp_path), max_steps=steps, per_device_train_batch_size=4, report_to=[], bf16=True, disable_tqdm=True,
+            gradient_accumulation_steps=2, eval_strategy="steps", eval_steps=1, save_steps=2)
+        return transformers.Trainer(model, arguments, train_dataset=data, eval_dataset=data)
+
+    trainer(2).train()
+    resumed = trainer(3)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 3
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -114,10 +158,48 @@ def test_the_trainer_of_transformers(gpu: VirtualGPU, tmp_path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t", "vit_b_16", "efficientnet_v2_s"])
 def test_torchvision(gpu: VirtualGPU, name: str) -> None:
-    _, torchvision = import_torchvision()
+    torchvision = package("torchvision")
     model = getattr(torchvision.models, name)(weights=None, num_classes=5).cuda()
     train(model, lambda: functional.cross_entropy(
         model(torch.randn(2, 3, 224, 224, device="cuda")), torch.tensor([1, 2], device="cuda")))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [
+    "fasterrcnn_mobilenet_v3_large_320_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large",
+    "maskrcnn_resnet50_fpn"])
+def test_detectors_train_and_detect(gpu: VirtualGPU, name: str) -> None:
+    detection = package("torchvision").models.detection
+    sizes = {} if name.startswith("ssd") else {"min_size": 128, "max_size": 128}
+    model = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=3, **sizes).cuda()
+    pictures = [torch.rand(3, 128, 128, device="cuda") for _ in range(2)]
+    targets = [{
+        "boxes": torch.tensor([[1.0, 1.0, 50.0, 60.0]], device="cuda"),
+        "labels": torch.tensor([1], device="cuda"),
+        "masks": torch.zeros(1, 128, 128, dtype=torch.uint8, device="cuda"),
+    } for _ in range(2)]
+    train(model, lambda: sum(model(pictures, targets).values()))
+    model.eval()
+    with torch.no_grad():
+        found = model(pictures)
+    assert all(one["boxes"].is_cuda and one["boxes"].shape[1] == 4 for one in found)
+    assert "nms" in {read.what for read in gpu.value_reads}
+
+
+@pytest.fixture(scope="module")
+def graph_layers():
+    """Imported before the test begins: it leaves functions of its own in `torch`."""
+    return package("torch_geometric").nn
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["GCNConv", "GATConv", "SAGEConv", "TransformerConv"])
+def test_graph_networks(graph_layers, gpu: VirtualGPU, name: str) -> None:
+    model = getattr(graph_layers, name)(8, 8).cuda()
+    nodes, edges = torch.randn(20, 8, device="cuda"), torch.randint(0, 20, (2, 60), device="cuda")
+    chosen = torch.rand(20, device="cuda") > 0.3
+    train(model, lambda: functional.cross_entropy(
+        model(nodes, edges)[chosen], torch.zeros(20, dtype=torch.int64, device="cuda")[chosen]))
 
 
 @pytest.mark.filterwarnings("ignore")

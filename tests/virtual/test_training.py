@@ -243,3 +243,24 @@ def test_memory_of_memdoctor_does_not_grow_with_the_steps(gpu: VirtualGPU) -> No
         model(torch.ones(2, 8, device="cuda")).sum().backward()
         model.zero_grad()
     assert len(gpu.storages) == 2
+
+
+def test_a_profile_of_the_cards_activity_records_the_hosts(gpu: VirtualGPU, capfd) -> None:
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    model = nn.Linear(4, 4).cuda()
+    for chosen in (activities, activities[1:]):
+        with torch.profiler.profile(activities=chosen, record_shapes=True) as profile:
+            model(torch.ones(2, 4, device="cuda")).sum().backward()
+        assert "aten::linear" in {event.key for event in profile.key_averages()}
+        assert profile.key_averages().table(sort_by="cuda_time_total", row_limit=3)
+    assert "Failed to record CUDA event" not in capfd.readouterr().err
+
+
+def test_distances_under_autocast(gpu: VirtualGPU) -> None:
+    """C++ leaves out an argument that has its default."""
+    first = torch.ones(3, 4, device="cuda", requires_grad=True)
+    with torch.autocast("cuda"):
+        hidden = first @ first.t()
+        distance = nn.functional.pairwise_distance(hidden, hidden.detach())
+    distance.sum().backward()
+    assert distance.dtype is torch.float32 and first.grad is not None

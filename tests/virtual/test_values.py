@@ -6,6 +6,7 @@ import linecache
 
 import pytest
 import torch
+from torchvision_operators import define_operators
 
 from memdoctor.virtual.gpu import VirtualGPU, virtual_gpu
 
@@ -88,3 +89,11 @@ def test_a_read_is_noted_once_with_the_line_that_asked(gpu: VirtualGPU) -> None:
 def test_printing_shows_the_card(gpu: VirtualGPU) -> None:
     assert repr(torch.arange(2, device="cuda")) == "tensor([0, 1], device='cuda:0')"
     assert repr(torch.zeros((), dtype=torch.half, device="cuda")) == "tensor(0., device='cuda:0', dtype=torch.float16)"
+
+
+def test_of_boxes_none_is_suppressed_unless_they_are_known(gpu: VirtualGPU) -> None:
+    define_operators()
+    boxes, scores = torch.rand(5, 4, device="cuda"), torch.rand(5, device="cuda")
+    kept = torch.ops.torchvision.nms(boxes, scores, 0.5)
+    assert kept.is_cuda and kept.dtype is torch.int64 and kept.shape == (5,)
+    assert [read.what for read in gpu.value_reads] == ["nms"]
