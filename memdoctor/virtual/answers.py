@@ -47,6 +47,9 @@ def _sparse_to_card(recorder: Recorder, func: Operator, source: torch.Tensor, kw
 
 
 def _copy_to_host(recorder: Recorder, func: Operator, source: torch.Tensor, kwargs: dict[str, Any]) -> Any:
+    if source.layout is not torch.strided:
+        options = {name: value for name, value in kwargs.items() if name in ("device", "non_blocking")}
+        return assembled(source, [_copy_to_host(recorder, func, part, options) for part in parts(source)])
     twin = recorder.known.of(source)
     if twin is None:
         recorder.reads.note("copy to host")

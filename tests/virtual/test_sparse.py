@@ -47,3 +47,9 @@ def test_a_sparse_matrix_times_a_dense_one_is_dense(gpu) -> None:
         product.sum().backward()
         assert product.layout is torch.strided and product.shape == (64, 100)
     assert features.grad.shape == features.shape
+
+
+def test_sparse_tensors_are_read_and_shown(gpu) -> None:
+    graph = torch.sparse_coo_tensor([[0, 1], [1, 0]], [1.0, 2.0], (2, 2)).cuda()
+    assert graph.cpu()._indices().tolist() == [[0, 1], [1, 0]] and graph.cpu().device.type == "cpu"
+    assert "device='cuda:0'" in repr(graph)
