@@ -19,8 +19,6 @@ from memdoctor.virtual.ledger import Ledger
 
 CARD = torch.device("cuda", 0)
 META = torch.device("meta")
-CARD_ERRORS = (RuntimeError, IndexError, ValueError)
-"""What a card raises, out of memory included; it reaches the program without frames of ours, other errors with them."""
 
 Function = Callable[..., Any]
 Handler = Callable[["CardDevice", Function, "tuple[Any, ...]", "dict[str, Any]"], Any]
@@ -73,7 +71,7 @@ class CardDevice(TorchFunctionMode):
             if kwargs:
                 return self.call(func, args, kwargs)
             return func(*args)
-        except CARD_ERRORS as error:
+        except torch.OutOfMemoryError as error:
             del args, kwargs
             raise without_our_frames(error)
 

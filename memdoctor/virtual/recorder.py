@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from memdoctor.foundation.tracebacks import without_our_frames
 from memdoctor.virtual import placing
 from memdoctor.virtual.cards import Card
-from memdoctor.virtual.device import CARD_ERRORS, META
+from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.signatures import Layout, Memory, Uncachable, dense_strides, is_fresh, signature
 from memdoctor.virtual.sparse_parts import parts
@@ -59,7 +59,7 @@ class Recorder(TorchDispatchMode):
         try:
             with torch._C.DisableTorchFunction():
                 return self._dispatch(func, args, kwargs or {})
-        except CARD_ERRORS as error:
+        except torch.OutOfMemoryError as error:
             del args, kwargs
             raise without_our_frames(error)
 
