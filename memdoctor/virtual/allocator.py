@@ -32,14 +32,16 @@ class CachingAllocator:
         conf: str = "",
         fraction: float | None = None,
         total_bytes: int | None = None,
+        device: int = 0,
     ) -> None:
         """`capacity_bytes`: what the driver can give, the context already taken off; `total_bytes`: the whole card.
 
         `fraction` limits the process to that part of the whole card, as `torch.cuda.set_per_process_memory_fraction`
-        does. Raises `BadInput` for a `conf` that PyTorch would refuse.
+        does. `device` is the number of the card in messages and snapshots.
+        Raises `BadInput` for a `conf` that PyTorch would refuse.
         """
         self._settings = settings = parse_settings(conf)
-        self._driver = Driver(capacity_bytes, capacity_bytes if total_bytes is None else total_bytes)
+        self._driver = Driver(capacity_bytes, capacity_bytes if total_bytes is None else total_bytes, device)
         self._pools = Pools(settings)
         fraction = settings.memory_fraction if fraction is None else fraction
         allowed_bytes = int(fraction * self._driver.total_bytes) if fraction < 1 else None
@@ -192,7 +194,7 @@ class CachingAllocator:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Segments with their blocks, in the form of `torch.cuda.memory._snapshot()["segments"]`."""
-        return snapshot(self._driver.segments, self._waiting)
+        return snapshot(self._driver.segments, self._waiting, self._driver.device)
 
     def record_events(self) -> list[tuple[str, int, int]]:
         """A list that from now on receives (action, address, bytes) of every exchange with the driver.

@@ -17,7 +17,8 @@ _FIRST_ADDRESS = 0x7F0000000000
 class Driver:
     """What one process can still get of a card, and which segments it holds."""
 
-    def __init__(self, capacity_bytes: int, total_bytes: int) -> None:
+    def __init__(self, capacity_bytes: int, total_bytes: int, device: int) -> None:
+        self.device = device
         self.capacity_bytes = capacity_bytes
         self.total_bytes = total_bytes
         self.free_bytes = capacity_bytes

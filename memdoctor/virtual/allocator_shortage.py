@@ -17,6 +17,8 @@ _HINT = (
 class AllocatorOutOfMemory(Exception):
     """`str()` of it is the text of `torch.OutOfMemoryError`; the fields are exact."""
 
+    device: int
+    """The number of the card."""
     size_bytes: int
     """The request, rounded to a block."""
     segment_bytes: int
@@ -38,9 +40,9 @@ class AllocatorOutOfMemory(Exception):
         in_use_bytes = self.allocated_bytes + self.private_bytes
         private = f"with {_size(self.private_bytes)} allocated in private pools (e.g., CUDA Graphs), "
         return (
-            f"CUDA out of memory. Tried to allocate {_size(self.segment_bytes)}. GPU 0 has a total capacity of "
-            f"{_size(self.total_bytes)} of which {_size(self.free_bytes)} is free. Including non-PyTorch memory, this "
-            f"process has {_size(self.total_bytes - self.free_bytes)} memory in use. "
+            f"CUDA out of memory. Tried to allocate {_size(self.segment_bytes)}. GPU {self.device} has a total "
+            f"capacity of {_size(self.total_bytes)} of which {_size(self.free_bytes)} is free. Including non-PyTorch "
+            f"memory, this process has {_size(self.total_bytes - self.free_bytes)} memory in use. "
             + (f"{_size(self.allowed_bytes)} allowed; " if self.allowed_bytes is not None else "")
             + f"Of the allocated memory {_size(in_use_bytes)} is allocated by PyTorch, "
             + (private if self.private_bytes else "")

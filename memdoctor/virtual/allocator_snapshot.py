@@ -8,10 +8,10 @@ from typing import Any
 from memdoctor.virtual.allocator_blocks import Block, Segment
 
 
-def snapshot(segments: Iterable[Segment], waiting: Container[Block]) -> list[dict[str, Any]]:
+def snapshot(segments: Iterable[Segment], waiting: Container[Block], device: int) -> list[dict[str, Any]]:
     """One dict per segment, by address; an expandable segment appears once for each range of it that has memory."""
     ranges = [mapped for segment in segments for mapped in _mapped_ranges(segment)]
-    return [_as_segment(blocks, waiting) for blocks in sorted(ranges, key=lambda blocks: blocks[0].address)]
+    return [_as_segment(blocks, waiting, device) for blocks in sorted(ranges, key=lambda blocks: blocks[0].address)]
 
 
 def _mapped_ranges(segment: Segment) -> Iterator[list[Block]]:
@@ -26,12 +26,12 @@ def _mapped_ranges(segment: Segment) -> Iterator[list[Block]]:
         yield mapped
 
 
-def _as_segment(blocks: list[Block], waiting: Container[Block]) -> dict[str, Any]:
+def _as_segment(blocks: list[Block], waiting: Container[Block], device: int) -> dict[str, Any]:
     segment = blocks[0].segment
     pool = segment.free_blocks.pool
     active = [block for block in blocks if not block.is_free]
     return {
-        "device": 0,
+        "device": device,
         "address": blocks[0].address,
         "total_size": sum(block.size_bytes for block in blocks),
         "allocated_size": sum(block.size_bytes for block in active if block not in waiting),

@@ -94,6 +94,7 @@ class Supply:
 
     def _shortage(self, size_bytes: int) -> AllocatorOutOfMemory:
         return AllocatorOutOfMemory(
+            device=self._driver.device,
             size_bytes=size_bytes,
             segment_bytes=self._settings.segment_size(size_bytes),
             free_bytes=self._driver.free_bytes,

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from memdoctor.virtual.device import CARD, CardDevice, Function, Handler
+from memdoctor.virtual.device import CardDevice, Function, Handler
 
 
 def _device(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return CARD if mode.on_card(args[0]) else func(*args)
+    return mode.device_of(args[0]) if mode.on_card(args[0]) else func(*args)
 
 
 def _is_cuda(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -22,7 +22,7 @@ def _is_meta(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: di
 
 
 def _get_device(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    return 0 if mode.on_card(args[0]) else int(func(*args))
+    return mode.device_of(args[0]).index if mode.on_card(args[0]) else int(func(*args))
 
 
 def _data_ptr(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -45,7 +45,7 @@ def _not_pinned(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs:
 
 def _record_stream(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     tensor, stream = args
-    mode.ledger.record_stream(tensor.untyped_storage(), stream.stream_id)
+    mode.ledgers[mode.device_of(tensor).index].record_stream(tensor.untyped_storage(), stream.stream_id)
 
 
 def _numpy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,7 +53,7 @@ def _numpy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict
         return func(*args, **kwargs)
     if not kwargs.get("force"):
         raise TypeError(
-            f"can't convert {CARD} device type tensor to numpy. "
+            f"can't convert {mode.device_of(args[0])} device type tensor to numpy. "
             "Use Tensor.cpu() to copy the tensor to host memory first."
         )
     return func(args[0].detach().cpu(), *args[1:], **kwargs)
@@ -79,7 +79,7 @@ def _repr(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[
     graph = f", grad_fn=<{tensor.grad_fn.name()}>" if tensor.grad_fn is not None else ""
     if not graph and tensor.requires_grad:
         graph = ", requires_grad=True"
-    return f"{head}, device='{CARD}'{separator}{dtype}{graph})"
+    return f"{head}, device='{mode.device_of(tensor)}'{separator}{dtype}{graph})"
 
 
 def _deepcopy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -88,7 +88,7 @@ def _deepcopy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: d
     is_known = id(tensor) in memo
     copy = func(tensor, memo)
     if mode.on_card(tensor) and not is_known:
-        with mode.ledger.scratch([tensor.element_size()]):
+        with mode.ledgers[mode.device_of(tensor).index].scratch([tensor.element_size()]):
             return copy
     return copy
 

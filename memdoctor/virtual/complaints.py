@@ -28,17 +28,6 @@ def in_words_of_a_card(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
     return type(said)(of_a_card(str(said)))
 
 
-def mixture(func: Any, args: tuple[Any, ...]) -> RuntimeError:
-    """The text differs between operators that iterate over elements and those with an own kernel, as on a card."""
-    if func is aten.convolution.default:
-        return RuntimeError(_unlike_types(*args[:2]))
-    found = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
-    if torch.Tag.pointwise in func.tags:
-        return RuntimeError(found)
-    name = func._schema.name.removeprefix("aten::")
-    return RuntimeError(f"{found} (when checking argument in method wrapper_CUDA_{name})")
-
-
 def of_a_card(text: str) -> str:
     """The same sentence with the card's names of devices and types."""
     for pattern, words in _CARD_WORDS:

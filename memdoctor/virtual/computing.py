@@ -36,13 +36,13 @@ WITHOUT_VALUES = frozenset({"mish_backward"})
 class ComputingRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped in torch
     """Computes first, because the operands of an operator in place are gone afterwards; records as its base does."""
 
-    def _dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         traits = traits_of(func)
         if is_composite(func) or not (traits.written or traits.makes_new) or traits.reshapes:
-            return super()._dispatch(func, args, kwargs)
+            return super().dispatch(func, args, kwargs)
         contents = self._computed(func, args, kwargs)
         try:
-            out = super()._dispatch(func, args, kwargs)
+            out = super().dispatch(func, args, kwargs)
         except NotImplementedError:
             if contents is _UNKNOWN or isinstance(contents, torch.Tensor) and not _is_plain(contents):
                 raise
@@ -52,14 +52,14 @@ class ComputingRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped i
 
     def _computed(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The results on the host; operands that are written to have been written there."""
-        if not placing.concerns_card(func, args, kwargs):
+        if not placing.concerns_card(self.ledger, func, args, kwargs):
             return _UNKNOWN
         twin = self.known.twins
         try:
             if func in HOST_KERNELS:
                 return HOST_KERNELS[func](twin, *args, **kwargs)
             operands, options = twin(args), {name: twin(value) for name, value in kwargs.items()}
-            with drawn_from_card() if _is_random(func) else contextlib.nullcontext():
+            with drawn_from_card(self.ledger.device) if _is_random(func) else contextlib.nullcontext():
                 return func(*operands, **options)
         except (LookupError, NotImplementedError, RuntimeError) as error:
             if isinstance(error, IndexError):

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.cuda._utils import _get_device_index
 
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.cards import Card
-from memdoctor.virtual.device import CARD, is_card
+from memdoctor.virtual.device import CARD, invalid_ordinal
 from memdoctor.virtual.history import History
-from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.ledger import Ledger, snapshot
 
 
 @dataclass(frozen=True)
@@ -45,40 +47,74 @@ def properties_of(card: Card, total_bytes: int) -> DeviceProperties:
     return DeviceProperties(card.name, major, minor, total_bytes, card.sm_count, card.max_threads_per_sm)
 
 
-def device_attributes(card: Card, total_bytes: int) -> dict[str, Any]:
-    """The card itself: there is one, and it is ready."""
+class _Current(threading.local):
+    """The card that a thread uses."""
+
+    number = 0
+
+
+def _number(device: Any) -> int:
+    """Of a device argument, None for the current card; raises what PyTorch raises for one that is no card."""
+    return int(_get_device_index(device, optional=True))
+
+
+def device_attributes(card: Card, total_bytes: int, count: int) -> dict[str, Any]:
+    """The cards themselves: all of one kind, and ready."""
     properties = properties_of(card, total_bytes)
-    generators = (torch.Generator(),)
+    generators = tuple(torch.Generator() for _ in range(count))
+    current = _Current()
 
     def get_device_properties(device: Any = None) -> DeviceProperties:
-        if device is not None and not is_card(device):
+        if not 0 <= _number(device) < count:
             raise AssertionError("Invalid device id")
         return properties
 
+    def get_device_capability(device: Any = None) -> tuple[int, int]:
+        found = get_device_properties(device)
+        return found.major, found.minor
+
+    def exchange_device(device: int) -> int:
+        before = current.number
+        if device >= count:
+            raise invalid_ordinal()
+        if device >= 0:
+            current.number = device
+        return before
+
     def set_device(device: Any) -> None:
-        is_card(device)
+        exchange_device(_number(device))
+
+    def can_device_access_peer(device: Any, peer_device: Any) -> bool:
+        for what, number in (("device", _number(device)), ("peer device", _number(peer_device))):
+            if not 0 <= number < count:
+                raise AssertionError(f"Invalid {what} id")
+        return _number(device) != _number(peer_device)
+
+    def synchronize(device: Any = None) -> None:
+        if _number(device) >= count:
+            raise invalid_ordinal()
 
     def run_now(callback: Callable[[], Any], **kwargs: Any) -> None:
         callback()
 
     return {
         "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
+        "device_count": lambda: count,
+        "current_device": lambda: current.number,
         "set_device": set_device,
         "get_device_properties": get_device_properties,
-        "get_device_capability": lambda device=None: card.compute_capability,
+        "get_device_capability": get_device_capability,
         "is_bf16_supported": lambda including_emulation=True: including_emulation or card.compute_capability >= (8, 0),
         "is_tf32_supported": lambda: card.compute_capability >= (8, 0),
         "get_arch_list": lambda: [f"sm_{card.compute_capability[0]}{card.compute_capability[1]}"],
-        "can_device_access_peer": lambda device, peer_device: False,
+        "can_device_access_peer": can_device_access_peer,
         "is_initialized": lambda: True,
         "init": lambda: None,
         "_lazy_init": lambda: None,
         "_lazy_call": run_now,
-        "_exchange_device": lambda device: 0,
-        "_maybe_exchange_device": lambda device: 0,
-        "synchronize": lambda device=None: None,
+        "_exchange_device": exchange_device,
+        "_maybe_exchange_device": exchange_device,
+        "synchronize": synchronize,
         "ipc_collect": lambda: None,
         "default_generators": generators,
         "get_sync_debug_mode": lambda: 0,
@@ -86,41 +122,58 @@ def device_attributes(card: Card, total_bytes: int) -> dict[str, Any]:
     }
 
 
-def memory_attributes(ledger: Ledger, total_bytes: int, taken_bytes: int) -> dict[str, Any]:
+def memory_attributes(ledgers: Sequence[Ledger], total_bytes: int, taken_bytes: int) -> dict[str, Any]:
     """Counters and switches of the caching allocator, from the simulation; `taken_bytes` are not PyTorch's."""
+    def ledger_of(device: Any) -> Ledger:
+        number = _number(device)
+        if number >= len(ledgers):
+            raise RuntimeError(f"Invalid device argument {number}: did you call init?")
+        return ledgers[number]
+
+    def settled(device: Any) -> CachingAllocator:
+        return ledger_of(device).settle()
+
     def mem_get_info(device: Any = None) -> tuple[int, int]:
-        return total_bytes - taken_bytes - ledger.settle().reserved_bytes, total_bytes
+        number = _number(device)
+        if number >= len(ledgers):
+            raise invalid_ordinal()
+        return total_bytes - taken_bytes - ledgers[number].settle().reserved_bytes, total_bytes
 
     def memory_stats(device: Any = None) -> OrderedDict[str, int]:
-        return OrderedDict(sorted(ledger.settle().stats().items()))
+        return OrderedDict(sorted(settled(device).stats().items()))
 
     def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
         nested: dict[str, Any] = {}
-        for name, value in ledger.settle().stats().items():
+        for name, value in settled(device).stats().items():
             *path, last = name.split(".")
             functools.reduce(lambda inner, key: inner.setdefault(key, {}), path, nested)[last] = value
         return nested
 
     def record_memory_history(enabled: Any = "all", *args: Any, max_entries: int = sys.maxsize, **kwargs: Any) -> None:
         """`enabled=None` and the older False end it."""
-        ledger.history = History(max_entries) if enabled else None
+        for ledger in ledgers:
+            ledger.history = History(max_entries, ledger.device) if enabled else None
+
+    def empty_cache() -> None:
+        for ledger in ledgers:
+            ledger.change(lambda allocator: allocator.empty_cache())
 
     return {
-        "memory_allocated": lambda device=None: ledger.settle().allocated_bytes,
-        "max_memory_allocated": lambda device=None: ledger.settle().max_allocated_bytes,
-        "memory_reserved": lambda device=None: ledger.settle().reserved_bytes,
-        "max_memory_reserved": lambda device=None: ledger.settle().max_reserved_bytes,
+        "memory_allocated": lambda device=None: settled(device).allocated_bytes,
+        "max_memory_allocated": lambda device=None: settled(device).max_allocated_bytes,
+        "memory_reserved": lambda device=None: settled(device).reserved_bytes,
+        "max_memory_reserved": lambda device=None: settled(device).max_reserved_bytes,
         "memory_stats": memory_stats,
         "memory_stats_as_nested_dict": memory_stats_as_nested_dict,
-        "memory_snapshot": lambda mempool_id=None, include_traces=True: ledger.settle().snapshot(),
+        "memory_snapshot": lambda mempool_id=None, include_traces=True: snapshot(ledgers)["segments"],
         "mem_get_info": mem_get_info,
-        "set_per_process_memory_fraction": lambda fraction, device=None: ledger.limit_to(fraction),
-        "get_per_process_memory_fraction": lambda device=None: ledger.fraction,
-        "empty_cache": lambda: ledger.change(lambda allocator: allocator.empty_cache()),
-        "reset_peak_memory_stats": lambda device=None: ledger.change(CachingAllocator.reset_peak),
+        "set_per_process_memory_fraction": lambda fraction, device=None: ledger_of(device).limit_to(fraction),
+        "get_per_process_memory_fraction": lambda device=None: ledger_of(device).fraction,
+        "empty_cache": empty_cache,
+        "reset_peak_memory_stats": lambda device=None: ledger_of(device).change(CachingAllocator.reset_peak),
         "reset_accumulated_memory_stats": lambda device=None: None,
         "_record_memory_history": record_memory_history,
-        "_snapshot": lambda *args, **kwargs: ledger.snapshot(),
+        "_snapshot": lambda *args, **kwargs: snapshot(ledgers),
         "get_allocator_backend": lambda: "native",
     }
 
@@ -132,9 +185,11 @@ def accelerator_attributes(cuda: dict[str, Any]) -> dict[str, Any]:
 
     @contextlib.contextmanager
     def device_index(device: int | None) -> Iterator[None]:
-        if device is not None:
-            cuda["set_device"](device)
-        yield
+        before = cuda["_exchange_device"](-1 if device is None else device)
+        try:
+            yield
+        finally:
+            cuda["_exchange_device"](before)
 
     return {
         "is_available": cuda["is_available"],

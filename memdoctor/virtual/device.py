@@ -7,7 +7,7 @@ tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils import _device as default_device
 
 from memdoctor.foundation.tracebacks import without_our_frames
 from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.mixtures import card_of
 
 CARD = torch.device("cuda", 0)
 META = torch.device("meta")
@@ -25,23 +26,30 @@ Handler = Callable[["CardDevice", Function, "tuple[Any, ...]", "dict[str, Any]"]
 
 
 def is_card(device: Any) -> bool:
-    """Whether a device argument names the card; raises what CUDA raises for a card that is not there."""
+    """Whether a device argument names a card; raises what CUDA raises for a card that is not there."""
     if isinstance(device, int) and not isinstance(device, bool):
         device = torch.device("cuda", device)
     elif isinstance(device, str):
         device = torch.device(device)
     if not isinstance(device, torch.device) or device.type != "cuda":
         return False
-    if device.index not in (None, 0):
-        raise getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: invalid device ordinal")
+    if device.index and device.index >= torch.cuda.device_count():
+        raise invalid_ordinal()
     return True
 
 
-def card_device(device: int) -> torch.device:
-    """A card by its number; raises what CUDA raises for one that is not there."""
-    named = torch.device("cuda", device)
-    is_card(named)
-    return named
+def invalid_ordinal() -> RuntimeError:
+    """What CUDA says of a card that is not there."""
+    kind: type[RuntimeError] = getattr(torch, "AcceleratorError", RuntimeError)
+    return kind("CUDA error: invalid device ordinal")
+
+
+def number_of(device: Any) -> int:
+    """The number of the card that a device argument names; without one, that of the thread's current card."""
+    if isinstance(device, int):
+        return device
+    index = torch.device(device).index if device is not None else None
+    return torch.cuda.current_device() if index is None else index
 
 
 def is_meta(device: Any) -> bool:
@@ -52,9 +60,11 @@ def is_meta(device: Any) -> bool:
 class CardDevice(TorchFunctionMode):
     """One object for all threads; PyTorch pushes and pops it per thread."""
 
-    def __init__(self, ledger: Ledger, handlers: dict[Any, Handler]) -> None:
+    def __init__(self, ledgers: Sequence[Ledger], handlers: dict[Any, Handler]) -> None:
         super().__init__()
-        self.ledger = ledger
+        self.ledger = ledgers[0]
+        """All know the storages of all cards, and which meta tensors are the user's own."""
+        self.ledgers = ledgers
         self._handlers = handlers
 
     def __torch_function__(
@@ -79,6 +89,16 @@ class CardDevice(TorchFunctionMode):
         """Whether this is a tensor of the card; host tensors, the user's meta tensors and other objects are not."""
         return isinstance(value, torch.Tensor) and value.is_meta and not self.ledger.is_foreign(value)
 
+    def device_of(self, tensor: torch.Tensor) -> torch.device:
+        """The card that a tensor of a card is on."""
+        if len(self.ledgers) == 1:
+            return CARD
+        return torch.device("cuda", card_of(self.ledger.storages, tensor) or 0)
+
+    def meta(self, device: Any) -> torch.device:
+        """What stands for a card below: the recorder is told its number, and the tensor does not keep it."""
+        return META if len(self.ledgers) == 1 else torch.device("meta", number_of(device))
+
     def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call with the card as meta; what it cannot do here (pinning, the card's generators) is left out."""
         device = kwargs.get("device")
@@ -86,7 +106,7 @@ class CardDevice(TorchFunctionMode):
             kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
         if is_card(device):
             kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
-            return func(*args, **{**kwargs, "device": META})
+            return func(*args, **{**kwargs, "device": self.meta(device)})
         if is_meta(device):
             with self.ledger.foreign_births():
                 return func(*args, **kwargs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -27,14 +27,16 @@ from memdoctor.virtual.cards import Card, find_card
 from memdoctor.virtual.answers import ANSWERS, ASSUMPTIONS
 from memdoctor.virtual.attributes import ATTRIBUTES
 from memdoctor.virtual.autocast import Autocast
+from memdoctor.virtual.between import BETWEEN, patch_grouping
 from memdoctor.virtual.composites import composite_kernels, composite_rules
 from memdoctor.virtual.distributed import patch_process_groups
 from memdoctor.virtual.computing import WITHOUT_VALUES, ComputingRecorder
-from memdoctor.virtual.device import CARD, CardDevice
+from memdoctor.virtual.data_parallel import patch_data_parallel
+from memdoctor.virtual.device import CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.fast_paths import patch_fast_paths
-from memdoctor.virtual.ledger import Ledger, Observer, StorageRecord
+from memdoctor.virtual.ledger import Ledger, Observer, Shared, StorageRecord, snapshot
 from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
 from memdoctor.virtual.patches import Patches
@@ -47,84 +49,109 @@ from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
 from memdoctor.virtual.registration import registered
 from memdoctor.virtual.printed_errors import patch_printed_errors
 from memdoctor.virtual.saving import patch_saving
+from memdoctor.virtual.several import AllCards, Cards
 from memdoctor.virtual.storages import patch_storages
-from memdoctor.virtual.streams import stream_attributes
+from memdoctor.virtual.streams import EventOfAnyDevice, StreamOfAnyDevice, stream_attributes
 from memdoctor.virtual.swapping import patch_swapping
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
 from memdoctor.virtual.warned import patch_warnings
 
 
 class VirtualGPU:
-    """One simulated card and what it holds; cheap to ask at every iteration."""
+    """The simulated card, or several of one kind, and what they hold; cheap to ask at every iteration.
+
+    Figures without a device are those of all cards together.
+    """
 
     def __init__(
-        self, card: Card, total_bytes: int, context_bytes: int, other_bytes: int, allocator_conf: str, computes: bool
+        self, card: Card, total_bytes: int, context_bytes: int, other_bytes: int, allocator_conf: str, computes: bool,
+        devices: int,
     ) -> None:
         self.card = card
         self.total_bytes = total_bytes
+        """Of one card."""
         self.context_bytes = context_bytes
         self.other_bytes = other_bytes
+        self._ledgers = self._made_ledgers(allocator_conf, devices)
         self._allocator_conf = allocator_conf
-        self._ledger = Ledger(
-            functools.partial(CachingAllocator, self.capacity_bytes, conf=allocator_conf, total_bytes=total_bytes))
-        self._known = KnownContents(self._ledger, follows_all=computes)
+        self._known = KnownContents(self._ledgers[0], follows_all=computes)
         self._reads = ReadLog()
+
+    def _made_ledgers(self, conf: str, devices: int) -> tuple[Ledger, ...]:
+        shared = Shared()
+        for device in range(devices):
+            Ledger(functools.partial(
+                CachingAllocator, self.capacity_bytes, conf=conf, total_bytes=self.total_bytes, device=device),
+                device, shared)
+        return tuple(shared.ledgers)
+
+    @property
+    def devices(self) -> int:
+        """How many cards there are."""
+        return len(self._ledgers)
 
     @property
     def capacity_bytes(self) -> int:
-        """What PyTorch can use: the card without the CUDA context and without other processes."""
+        """What PyTorch can use of each: the card without the CUDA context and without other processes."""
         return self.total_bytes - self.context_bytes - self.other_bytes
+
+    def _sum(self, of: Callable[[CachingAllocator], int]) -> int:
+        return sum([of(ledger.settle()) for ledger in self._ledgers])
 
     @property
     def allocated_bytes(self) -> int:
         """As `torch.cuda.memory_allocated()`."""
-        return self._ledger.settle().allocated_bytes
+        return self._sum(lambda allocator: allocator.allocated_bytes)
 
     @property
     def reserved_bytes(self) -> int:
         """As `torch.cuda.memory_reserved()`."""
-        return self._ledger.settle().reserved_bytes
+        return self._sum(lambda allocator: allocator.reserved_bytes)
 
     @property
     def max_allocated_bytes(self) -> int:
-        """As `torch.cuda.max_memory_allocated()`: since the start or the program's last reset."""
-        return self._ledger.settle().max_allocated_bytes
+        """As `torch.cuda.max_memory_allocated()`: since the start or the program's last reset.
+
+        Of several cards each counts with its own largest figure; they need not have had them at the same moment.
+        """
+        return self._sum(lambda allocator: allocator.max_allocated_bytes)
 
     @property
     def max_reserved_bytes(self) -> int:
-        """As `torch.cuda.max_memory_reserved()`."""
-        return self._ledger.settle().max_reserved_bytes
+        """As `torch.cuda.max_memory_reserved()`, in the same way."""
+        return self._sum(lambda allocator: allocator.max_reserved_bytes)
 
     @property
     def live_bytes(self) -> int:
         """Bytes that were asked for and are alive, without the rounding to blocks: `requested_bytes` of PyTorch."""
-        return self._ledger.settle().requested_bytes
+        return self._sum(lambda allocator: allocator.requested_bytes)
 
     @property
     def storages(self) -> Mapping[int, StorageRecord]:
-        """Live storages of the card by `untyped_storage()._cdata`; changes while the program runs."""
-        return self._ledger.storages
+        """Live storages by `untyped_storage()._cdata`; changes while the program runs."""
+        return self._ledgers[0].storages
 
     @property
     def birth_count(self) -> int:
         """The sequence number that the next storage will get."""
-        return self._ledger.birth_count
+        return sum([ledger.birth_count for ledger in self._ledgers])
 
-    def reading(self) -> DeviceReading:
-        """The card as `nvidia-smi` would show it now."""
-        used_bytes = self.context_bytes + self.other_bytes + self.reserved_bytes
+    def reading(self, device: int = 0) -> DeviceReading:
+        """A card as `nvidia-smi` would show it now."""
+        used_bytes = self.context_bytes + self.other_bytes + self._ledgers[device].settle().reserved_bytes
         return DeviceReading(
-            0, self.card.name, self.total_bytes, used_bytes, "virtual", others_bytes=self.other_bytes)
+            device, self.card.name, self.total_bytes, used_bytes, "virtual", others_bytes=self.other_bytes)
 
-    def ledger(self) -> CardLedger:
-        """Where the card's bytes are now; sums to the total."""
+    def ledger(self, device: int = 0) -> CardLedger:
+        """Where a card's bytes are now; sums to the total."""
+        allocator = self._ledgers[device].settle()
         return CardLedger(
             total_bytes=self.total_bytes,
-            tensors_bytes=self.allocated_bytes,
-            cached_bytes=self.reserved_bytes - self.allocated_bytes,
+            tensors_bytes=allocator.allocated_bytes,
+            cached_bytes=allocator.reserved_bytes - allocator.allocated_bytes,
             context_bytes=self.context_bytes,
             others_bytes=self.other_bytes,
-            free_bytes=self.capacity_bytes - self.reserved_bytes,
+            free_bytes=self.capacity_bytes - allocator.reserved_bytes,
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -132,21 +159,23 @@ class VirtualGPU:
 
         Events with their stacks are in it from the program's `torch.cuda.memory._record_memory_history()` on.
         """
-        return self._ledger.snapshot()
+        return snapshot(self._ledgers)
 
     def observe(self, observer: Observer | None) -> None:
         """Tell one observer of every birth, death and refusal from now on; None ends it."""
-        self._ledger.observer = observer
+        several = observer is not None and self.devices > 1
+        for ledger in self._ledgers:
+            ledger.observer = AllCards(observer, self._ledgers) if observer is not None and several else observer
 
     def record_requests(self) -> None:
-        """Write down what is asked of the allocator from now on; before anything is on the card."""
-        self._ledger.allocator = RecordingAllocator(
+        """Write down what is asked of the (first) card's allocator from now on; before anything is on it."""
+        self._ledgers[0].allocator = RecordingAllocator(
             self.capacity_bytes, conf=self._allocator_conf, total_bytes=self.total_bytes)
 
     @property
     def requests(self) -> tuple[int, ...] | None:
         """As `allocator_requests.py` has them; None if not recorded, or not to be said that way."""
-        allocator = self._ledger.settle()
+        allocator = self._ledgers[0].settle()
         recorded = allocator.requests if isinstance(allocator, RecordingAllocator) else None
         return None if recorded is None else tuple(recorded)
 
@@ -158,7 +187,7 @@ class VirtualGPU:
     @property
     def precision(self) -> str:
         """How far the peak may be from a real card's, for what has run until now."""
-        return precision(self._ledger.kinds)
+        return precision(self._ledgers[0].kinds)
 
     def remark(self) -> Skipped:
         """What a report about this card must say: who computed values, and which reads were answered without."""
@@ -186,8 +215,9 @@ def virtual_gpu(
     allocator_conf: str = "",
     cudnn_workspace: Literal["model", "none"] = "model",
     values: Literal["zeros", "real"] = "zeros",
+    devices: int = 1,
 ) -> Iterator[VirtualGPU]:
-    """Put a virtual card in place of CUDA.
+    """Put a virtual card, or `devices` cards of one kind, in place of CUDA.
 
     `card` is a name of the catalogue or a size (`24GiB`). `capacity_bytes` replaces the card's total memory,
     `context_bytes` what the CUDA context takes of it, and `other_bytes` is what other processes hold; `allocator_conf`
@@ -196,8 +226,11 @@ def virtual_gpu(
     "none" leaves it out, which makes convolutions a lower bound.
     `values="real"` computes on the host what the program computes on the card, for programs whose course hangs on
     values; the bytes are the same, and it takes as long as on the host.
-    Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use.
+    Cards reach each other's memory (peer to peer).
+    Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use or there is no card.
     """
+    if devices < 1:
+        raise BadInput(f"devices={devices} is no number of cards.", "Give 1 or more.")
     if _in_use:
         raise BadInput(
             f"a virtual GPU ({_in_use[0].card.name}) is already in use in this process.",
@@ -206,7 +239,7 @@ def virtual_gpu(
     kind = find_card(card)
     total_bytes = kind.total_bytes if capacity_bytes is None else capacity_bytes
     context_bytes = kind.context_bytes if context_bytes is None else context_bytes
-    gpu = VirtualGPU(kind, total_bytes, context_bytes, other_bytes, allocator_conf, computes=values == "real")
+    gpu = VirtualGPU(kind, total_bytes, context_bytes, other_bytes, allocator_conf, values == "real", devices)
     _in_use.append(gpu)
     patches = Patches()
     try:
@@ -220,16 +253,19 @@ def virtual_gpu(
 @contextlib.contextmanager
 def _layers(gpu: VirtualGPU, patches: Patches, workspaces: Mapping[Any, Rule]) -> Iterator[None]:
     """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
-    device_mode = CardDevice(gpu._ledger, {**ATTRIBUTES, **PLACEMENT})
+    cards = Cards(gpu._ledgers) if gpu.devices > 1 else None
+    device_mode = CardDevice(gpu._ledgers, {**ATTRIBUTES, **PLACEMENT, **(BETWEEN if cards else {})})
     operators = {**composite_rules(gpu.card), **OPERATORS, **workspaces}
     computes = gpu._known.follows_all
     left_out = WITHOUT_VALUES if computes else ()
     composites = {name: kernel for name, kernel in composite_kernels(gpu.card).items() if name not in left_out}
+    if cards is not None:
+        composites = {name: cards.guarded(kernel) for name, kernel in composites.items()}
     kind, answers = (ComputingRecorder, ANSWERS) if computes else (Recorder, {**ASSUMPTIONS, **ANSWERS})
 
     @contextlib.contextmanager
     def both_modes() -> Iterator[None]:
-        with kind(gpu.card, gpu._ledger, gpu._known, gpu._reads, answers, operators), device_mode:
+        with kind(gpu.card, gpu._ledgers[0], gpu._known, gpu._reads, answers, operators, cards), device_mode:
             yield
 
     _patch_modules(gpu, patches)
@@ -248,9 +284,9 @@ def _layers(gpu: VirtualGPU, patches: Patches, workspaces: Mapping[Any, Rule]) -
 
 def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     cuda: dict[str, Any] = {
-        **cuda_api.device_attributes(gpu.card, gpu.total_bytes),
-        **cuda_api.memory_attributes(gpu._ledger, gpu.total_bytes, gpu.total_bytes - gpu.capacity_bytes),
-        **stream_attributes(gpu._ledger),
+        **cuda_api.device_attributes(gpu.card, gpu.total_bytes, gpu.devices),
+        **cuda_api.memory_attributes(gpu._ledgers, gpu.total_bytes, gpu.total_bytes - gpu.capacity_bytes),
+        **stream_attributes(gpu._ledgers),
     }
     for module in (torch.cuda, torch.cuda.memory, torch.cuda.random):
         for name, value in cuda.items():
@@ -262,9 +298,11 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     for module in (torch.utils._foreach_utils, importlib.import_module("torch.optim.optimizer")):
         patches.replace(module, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])
     patches.set(torch, "Generator", Generator)
-    patches.set(torch._C, "_scatter", lambda tensor, *ignored: (tensor.to(CARD),))
+    patches.set(torch, "Stream", StreamOfAnyDevice)
+    patches.set(torch, "Event", EventOfAnyDevice)
     patches.set(torch.distributions.Distribution, "_validate_args", False)
-    patches.set(importlib.import_module("torch.nn.parallel._functions"), "_get_stream", lambda device: None)
+    patches.set(importlib.import_module("torch.nn.parallel._functions"), "_streams", None)
+    patch_data_parallel(patches)
     _patch_cudnn(patches)
     patch_legacy(patches)
     patch_placement(patches)
@@ -272,11 +310,13 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_printed_errors(patches)
     patch_warnings(patches)
     patch_process_groups(patches)
-    patch_storages(patches, gpu._ledger, gpu._known)
+    if gpu.devices > 1:
+        patch_grouping(patches)
+    patch_storages(patches, gpu._ledgers, gpu._known)
     patch_compilers(patches, gpu._reads)
     if not gpu._known.follows_all:
         patch_fast_paths(patches)
-    patch_saving(patches, gpu._ledger, gpu._known, gpu._reads)
+    patch_saving(patches, gpu._ledgers, gpu._known, gpu._reads)
 
 
 def _patch_cudnn(patches: Patches) -> None:

@@ -17,7 +17,8 @@ _OUR_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 class History:
     """The newest events, each with the Python stack that led to it; fields as PyTorch names them."""
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(self, max_entries: int, device: int) -> None:
+        self._device = device
         self._entries: deque[dict[str, Any]] = deque(maxlen=max_entries)
 
     @property
@@ -28,7 +29,7 @@ class History:
     def note(self, action: str, block: Block) -> None:
         """`alloc`, `free_requested` or `free_completed` of a block."""
         self._entries.append({
-            "action": action, "addr": block.address, "size": block.size_bytes, "device": 0,
+            "action": action, "addr": block.address, "size": block.size_bytes, "device": self._device,
             "stream": block.segment.free_blocks.stream, "time_us": time.time_ns() // 1000,
             "frames": _frames(sys._getframe(1)),
         })
@@ -36,8 +37,8 @@ class History:
     def note_refusal(self, nbytes: int, free_bytes: int, stream: int) -> None:
         """The card was full."""
         self._entries.append({
-            "action": "oom", "addr": 0, "size": nbytes, "device": 0, "device_free": free_bytes, "stream": stream,
-            "time_us": time.time_ns() // 1000, "frames": _frames(sys._getframe(1)),
+            "action": "oom", "addr": 0, "size": nbytes, "device": self._device, "device_free": free_bytes,
+            "stream": stream, "time_us": time.time_ns() // 1000, "frames": _frames(sys._getframe(1)),
         })
 
 

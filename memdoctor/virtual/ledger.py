@@ -7,6 +7,7 @@ Sizes are bytes of whole storages, because views share them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from memdoctor.virtual.allocator import AllocatorOutOfMemory, Block, CachingAllocator
+from memdoctor.virtual.handles import Handles
 from memdoctor.virtual.history import History
 
 _BLOCK_BYTES = 512
@@ -24,14 +26,16 @@ _BLOCK_BYTES = 512
 class StorageRecord(weakref.ref[torch.UntypedStorage]):
     """One live storage of the card; weak, so that observing it never keeps it alive."""
 
-    __slots__ = ("key", "birth", "nbytes", "block", "known", "tag")
+    __slots__ = ("key", "birth", "nbytes", "device", "block", "known", "tag")
 
     key: int
     """`untyped_storage()._cdata`: unique among live storages, reused after death."""
     birth: int
-    """Sequence number of the allocation on this card."""
+    """Sequence number of the allocation, counted over all cards."""
     nbytes: int
     """Bytes that the storage asked for."""
+    device: int
+    """The number of the card that it is on."""
     block: Block | None
     """None for an empty storage, which takes no block."""
     known: torch.UntypedStorage | None
@@ -73,6 +77,18 @@ class _ThreadState(threading.local):
     births_are_foreign = False
 
 
+class Shared:
+    """What the ledgers of several cards have in common: each knows all storages, its own by their `device`."""
+
+    def __init__(self) -> None:
+        self.storages: dict[int, StorageRecord] = {}
+        self.births = itertools.count()
+        self.foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self.thread = _ThreadState()
+        self.kinds: set[str] = set()
+        self.ledgers: list[Ledger] = []
+
+
 class Ledger:
     """Gives storages their blocks and takes them back.
 
@@ -81,8 +97,12 @@ class Ledger:
     counters from there; the lock lets their thread pass, and nothing is changed under the running call.
     """
 
-    def __init__(self, make_allocator: Callable[..., CachingAllocator]) -> None:
+    def __init__(
+        self, make_allocator: Callable[..., CachingAllocator], device: int = 0, shared: Shared | None = None
+    ) -> None:
         """`make_allocator` takes `fraction`, the part of the card that this process may have."""
+        shared = Shared() if shared is None else shared
+        self.device = device
         self._make_allocator = make_allocator
         self.observer: Observer | None = None
         self.operator: Any = None
@@ -91,17 +111,21 @@ class Ledger:
         self.fraction = 1.0
         self.birth_count = 0
         self.stream = 0
+        self.handles = Handles()
         self.history: History | None = None
-        self.kinds: set[str] = set()
-        """Of `precision.py`: what has run that is not known to the byte."""
         """Kept from `_record_memory_history()` on."""
+        self.kinds = shared.kinds
+        """Of `precision.py`: what has run that is not known to the byte."""
         self.knows_foreign = False
         """Whether the user has ever put tensors on PyTorch's own meta device; asked before every operator."""
-        self._foreign: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._thread = _ThreadState()
-        self._storages: dict[int, StorageRecord] = {}
-        self.storages: Mapping[int, StorageRecord] = self._storages
-        """Live storages of the card by `untyped_storage()._cdata`."""
+        self.storages: Mapping[int, StorageRecord] = shared.storages
+        """Live storages by `untyped_storage()._cdata`."""
+        self._storages = shared.storages
+        self._births = shared.births
+        self._foreign = shared.foreign
+        self._thread = shared.thread
+        self._ledgers = shared.ledgers
+        self._ledgers.append(self)
         self._lock = threading.RLock()
         self._is_busy = False
         self._waiting: list[Block] = []
@@ -119,7 +143,8 @@ class Ledger:
     @contextlib.contextmanager
     def foreign_births(self) -> Iterator[None]:
         """Within, this thread's new meta tensors are the user's own."""
-        self.knows_foreign = True
+        for ledger in self._ledgers:
+            ledger.knows_foreign = True
         before, self._thread.births_are_foreign = self._thread.births_are_foreign, True
         try:
             yield
@@ -141,8 +166,9 @@ class Ledger:
         block = self.malloc(nbytes, tensor) if nbytes else None
         record = StorageRecord(storage, self._on_death)
         record.key = storage._cdata
-        record.birth = self.birth_count
+        record.birth = next(self._births)
         record.nbytes = nbytes
+        record.device = self.device
         record.block = block
         record.known = None
         observer = self.observer
@@ -263,14 +289,6 @@ class Ledger:
             self._free_waiting()
         return self.allocator
 
-    def snapshot(self) -> dict[str, Any]:
-        """As `torch.cuda.memory._snapshot()`."""
-        return {
-            "segments": self.settle().snapshot(),
-            "device_traces": [[] if self.history is None else self.history.entries],
-            "allocator_settings": {},
-        }
-
     def change(self, act: Callable[[CachingAllocator], object]) -> None:
         """Let the program act on the allocator (`empty_cache`), unless it does so in the middle of a call."""
         with self._lock:
@@ -293,3 +311,12 @@ class Ledger:
             self.observer.died(record)
         if record.block is not None:
             self.free(record.block)
+
+
+def snapshot(ledgers: Sequence[Ledger]) -> dict[str, Any]:
+    """As `torch.cuda.memory._snapshot()`."""
+    return {
+        "segments": [segment for ledger in ledgers for segment in ledger.settle().snapshot()],
+        "device_traces": [[] if ledger.history is None else ledger.history.entries for ledger in ledgers],
+        "allocator_settings": {},
+    }

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from memdoctor.virtual.device import CARD, card_device
 from memdoctor.virtual.patches import Patches
 
 _DTYPES = {
@@ -16,6 +15,7 @@ _DTYPES = {
     "IntTensor": torch.int32, "LongTensor": torch.int64, "BoolTensor": torch.bool,
 }
 _PREFIX = "torch.cuda."
+_CUDA = torch.device("cuda")
 
 
 class _TensorType(type):
@@ -29,8 +29,8 @@ class _TensorType(type):
     def __call__(cls, *args: Any) -> torch.Tensor:
         """Sizes give an uninitialised tensor, anything else is copied, as `torch.FloatTensor` does."""
         if all(isinstance(arg, (int, torch.Size)) for arg in args):
-            return torch.empty(*args or (0,), dtype=cls.dtype, device=CARD)
-        return torch.tensor(args[0] if args else [], dtype=cls.dtype, device=CARD)
+            return torch.empty(*args or (0,), dtype=cls.dtype, device=_CUDA)
+        return torch.tensor(args[0] if args else [], dtype=cls.dtype, device=_CUDA)
 
 
 _Device: Any = torch.device
@@ -46,7 +46,7 @@ class _DeviceOrNumber(metaclass=_AnyDevice):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and isinstance(args[0], int):
-            return card_device(args[0])
+            return _Device("cuda", args[0])
         return _Device(*args, **kwargs)
 
 
@@ -63,7 +63,7 @@ def _default_type_setter(original: Callable[[Any], None]) -> Callable[[Any], Non
         name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
         if name.startswith(_PREFIX):
             torch.set_default_dtype(_DTYPES[name.removeprefix(_PREFIX)])
-            torch.set_default_device(CARD)
+            torch.set_default_device(_CUDA)
         else:
             torch.set_default_device(None)
             original(kind)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.utils import _device as default_device
 
-from memdoctor.virtual.device import META, CardDevice, Function, Handler, card_device, is_card, is_meta
+from memdoctor.virtual.between import copied
+from memdoctor.virtual.device import META, CardDevice, Function, Handler, is_card, is_meta, number_of
 from memdoctor.virtual.patches import Patches
 
 HOST = torch.device("cpu")
@@ -17,31 +18,46 @@ HOST = torch.device("cpu")
 def _cuda(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`tensor.cuda(0)`: whatever is asked for here is the card."""
     tensor, *rest = args
-    is_card(rest[0] if rest else kwargs.get("device"))
+    device = rest[0] if rest else kwargs.get("device")
+    is_card(device)
     layout = {name: value for name, value in kwargs.items() if name == "memory_format"}
-    return _to(mode, torch.Tensor.to, (tensor, META), layout, wants_card=True)
+    return _to(mode, torch.Tensor.to, (tensor, torch.device("cuda", number_of(device))), layout)
 
 
-def _to(
-    mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], wants_card: bool = False
-) -> Any:
-    target = args[1] if len(args) > 1 else kwargs.get("device")
+def _to(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    target = args[1] if len(args) > 1 else kwargs.get("device", kwargs.get("other"))
     if isinstance(target, torch.Tensor):
-        return args[0].to(target.device, target.dtype, **kwargs)
+        device = mode.device_of(target) if mode.on_card(target) else target.device
+        return _to(mode, torch.Tensor.to, (args[0], device, target.dtype, *args[2:]), _without_device(kwargs))
     if isinstance(target, torch.dtype):
         return func(*args, **kwargs)
-    if wants_card or is_card(target):
-        if args[0].is_meta and not mode.on_card(args[0]):
-            raise NotImplementedError(
-                "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
-                "torch.nn.Module.to() when moving module from meta to a different device."
-            )
-        kwargs = {name: value for name, value in kwargs.items() if name != "device"}
-        return func(args[0], META, *args[2:], **kwargs)
+    if is_card(target):
+        options = _without_device(kwargs)
+        return _to_card(mode, args[0], target, lambda tensor, meta: func(tensor, meta, *args[2:], **options))
     if target is not None and is_meta(target):
         with mode.ledger.foreign_births():
             return func(*args, **kwargs)
     return func(*args, **kwargs)
+
+
+def _without_device(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in ("device", "other")}
+
+
+def _to_card(
+    mode: CardDevice, tensor: torch.Tensor, device: Any, to: Callable[[torch.Tensor, torch.device], Any]
+) -> Any:
+    if not tensor.is_meta:
+        return to(tensor, mode.meta(device))
+    if not mode.on_card(tensor):
+        raise NotImplementedError(
+            "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+            "torch.nn.Module.to() when moving module from meta to a different device."
+        )
+    source = mode.device_of(tensor)
+    if number_of(device) == source.index:
+        return to(tensor, META)
+    return copied(tensor, source, lambda tensor: to(tensor, mode.meta(device)))
 
 
 def _from_data(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -52,7 +68,7 @@ def _from_data(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: 
         return mode.call(func, args, {**kwargs, "device": device})
     wants_grad = kwargs.get("requires_grad", False)
     host = func(*args, **{**kwargs, "device": HOST, "requires_grad": False})
-    return host.to(META).requires_grad_(wants_grad)
+    return host.to(mode.meta(device)).requires_grad_(wants_grad)
 
 
 def _read(data: Any) -> Any:
@@ -66,15 +82,15 @@ def _as_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: 
     data, dtype = args[0], kwargs.get("dtype")
     device = kwargs.get("device", default_device.CURRENT_DEVICE)
     if mode.on_card(data) and (device is None or is_card(device)):
-        return data.to(dtype or data.dtype)
+        return _to(mode, torch.Tensor.to, (data, device or mode.device_of(data), dtype or data.dtype), {})
     if not is_card(device):
         return func(*args, **kwargs)
-    return func(_read(data), dtype=dtype, device=HOST).to(META)
+    return func(_read(data), dtype=dtype, device=HOST).to(mode.meta(device))
 
 
 def _new_tensor(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     like, *data = args
-    device = kwargs.get("device", "cuda" if mode.on_card(like) else like.device)
+    device = kwargs.get("device", mode.device_of(like) if mode.on_card(like) else like.device)
     return _from_data(mode, torch.tensor, tuple(data), {"dtype": like.dtype, **kwargs, "device": device})
 
 
@@ -97,7 +113,10 @@ def _type(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[
     if not isinstance(wanted, str):
         return func(*args, **kwargs)
     dtype = torch.empty(0, device=HOST).type(wanted.replace(".cuda.", ".")).dtype
-    return tensor.to(META if ".cuda." in wanted else HOST, dtype)
+    if ".cuda." not in wanted:
+        return tensor.to(HOST, dtype)
+    device = mode.device_of(tensor) if mode.on_card(tensor) else torch.device("cuda")
+    return _to(mode, torch.Tensor.to, (tensor, device, dtype), {})
 
 
 def _set_data(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -118,6 +137,7 @@ def _share_memory(mode: CardDevice, func: Function, args: tuple[Any, ...], kwarg
 PLACEMENT: dict[Any, Handler] = {
     torch.Tensor.cuda: _cuda,
     torch.Tensor.to: _to,
+    torch.Tensor.type_as: _to,
     torch.Tensor.type: _type,
     torch.Tensor.new: _new,
     torch.Tensor.new_tensor: _new_tensor,
@@ -139,7 +159,7 @@ def _parse_to(original: Callable[..., Any]) -> Callable[..., Any]:
     """For `module.to(0)`: the number of a card, which a build without CUDA refuses to read."""
     def parse_to(*args: Any, **kwargs: Any) -> Any:
         if args and isinstance(args[0], int):
-            return original(card_device(args[0]), *args[1:], **kwargs)
+            return original(torch.device("cuda", args[0]), *args[1:], **kwargs)
         return original(*args, **kwargs)
     return parse_to
 

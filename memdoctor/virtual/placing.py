@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from memdoctor.foundation.locations import shown_path
-from memdoctor.virtual.complaints import REFUSALS, in_words_of_a_card, mixture
+from memdoctor.virtual.complaints import REFUSALS, in_words_of_a_card
 from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.mixtures import mixture
 from memdoctor.virtual.values import user_frame
 
 Operator = Callable[..., Any]
 
 
-def concerns_card(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def concerns_card(ledger: Ledger, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether any operand or the requested device is the card.
 
     Raises what CUDA raises for a mixture with host tensors; host scalars may be mixed in everywhere.
@@ -33,7 +34,7 @@ def concerns_card(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
         elif isinstance(value, torch.device):
             on_card = on_card or value.type == "meta"
     if on_card and on_host and "device" not in kwargs and not func._schema.name.startswith(_MIX_DEVICES):
-        raise mixture(func, args)
+        raise mixture(ledger.storages, func, args, kwargs)
     return on_card
 
 
@@ -45,7 +46,7 @@ _MIX_DEVICES = (
 """Operators that take host tensors beside the card's: copies, indices, sequence lengths, step counters."""
 
 
-def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run(ledger: Ledger, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the meta kernel; an operator that has none is named instead of guessed at."""
     refuse = REFUSALS.get(func)
     if refuse is not None:
@@ -62,7 +63,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         if "is not on the expected device" in str(error):
-            raise mixture(func, args) from None
+            raise mixture(ledger.storages, func, args, kwargs) from None
         raise in_words_of_a_card(func, args, kwargs, error) from None
 
 
@@ -76,21 +77,22 @@ def is_foreign(ledger: Ledger, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     device = kwargs.get("device")
     if device is not None:
         return ledger.births_are_foreign and device.type == "meta"
-    operands = [tensor for tensor in _tensors((*args, *kwargs.values())) if tensor.is_meta]
+    operands = [tensor for tensor in tensors_in((*args, *kwargs.values())) if tensor.is_meta]
     return bool(operands) and all(ledger.is_foreign(tensor) for tensor in operands)
 
 
 def run_foreign(ledger: Ledger, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = func(*args, **kwargs)
-    for tensor in _tensors((out,)):
+    for tensor in tensors_in((out,)):
         if tensor.is_meta and tensor.layout is torch.strided:
             ledger.leave_out(tensor.untyped_storage())
     return out
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
+def tensors_in(values: Any) -> Iterator[torch.Tensor]:
+    """Those in lists of lists too."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            yield from tensors_in(value)

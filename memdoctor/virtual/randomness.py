@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from memdoctor.virtual.device import CARD, is_card
+from memdoctor.virtual.device import number_of
 
 _HostGenerator = torch.Generator
 
@@ -26,20 +26,24 @@ class _AnyGenerator(type(_HostGenerator)):  # type: ignore[misc]  # the metaclas
 class Generator(_HostGenerator, metaclass=_AnyGenerator):
     """Stands for `torch.Generator`, and accepts `device="cuda"`."""
 
+    _card: torch.device
+
     def __new__(cls, device: Any = "cpu") -> Any:
-        if not is_card(device):
+        if not isinstance(device, int) and torch.device(device).type != "cuda":
             return _HostGenerator(device)
-        return _HostGenerator.__new__(cls, "cpu")  # type: ignore[call-arg]  # torch's stubs have no __new__
+        generator = _HostGenerator.__new__(cls, "cpu")  # type: ignore[call-arg]  # torch's stubs have no __new__
+        generator._card = torch.device("cuda", number_of(device))
+        return generator
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]  # read-only in torch too; its stubs say otherwise
-        return CARD
+        return self._card
 
 
 @contextlib.contextmanager
-def drawn_from_card() -> Iterator[None]:
+def drawn_from_card(device: int) -> Iterator[None]:
     """Within, the host's generator has the state of the card's; both go on from where they were."""
-    generator = torch.cuda.default_generators[0]
+    generator = torch.cuda.default_generators[device]
     before = torch.get_rng_state()
     torch.set_rng_state(generator.get_state())
     try:

@@ -8,7 +8,7 @@ operator except one record per live storage: more would make the collector run a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,16 +31,26 @@ Rule = Callable[["Recorder", Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
 """Runs one operator on the card: what it answers, and what it allocates."""
 
 
+class Cards(Protocol):
+    """Several cards (`several.py`)."""
+
+    def run(self, recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Let the recorder run the operator with the ledger of the card that it runs on."""
+
+
 class Recorder(TorchDispatchMode):
-    """One per thread; all share the card's ledger."""
+    """One per thread; all share the cards' ledgers."""
 
     def __init__(
         self, card: Card, ledger: Ledger, known: KnownContents, reads: ReadLog,
-        answers: Mapping[Any, Rule], operators: Mapping[Any, Rule],
+        answers: Mapping[Any, Rule], operators: Mapping[Any, Rule], cards: Cards | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.card = card
         self.ledger = ledger
+        """Of the card that the operator at hand runs on."""
+        self.cards = cards
+        """None where there is only one."""
         self.known = known
         self.reads = reads
         self.answers = answers
@@ -54,17 +64,19 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if self.ledger.observer is not None:
-            self.ledger.operator = func
         try:
             with torch._C.DisableTorchFunction():
-                return self._dispatch(func, args, kwargs or {})
+                if self.cards is not None:
+                    return self.cards.run(self, func, args, kwargs or {})
+                return self.dispatch(func, args, kwargs or {})
         except torch.OutOfMemoryError as error:
             del args, kwargs
             raise without_our_frames(error)
 
-    def _dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Torch functions are disabled here: in backward our own function mode would answer `tensor.is_meta`."""
+        if self.ledger.observer is not None:
+            self.ledger.operator = func
         if self.ledger.knows_foreign:
             if placing.is_foreign(self.ledger, args, kwargs):
                 return placing.run_foreign(self.ledger, func, args, kwargs)
@@ -72,7 +84,7 @@ class Recorder(TorchDispatchMode):
         if answer is not None:
             return answer(self, func, args, kwargs)
         rule = self.operators.get(func)
-        if rule is not None and placing.concerns_card(func, args, kwargs):
+        if rule is not None and placing.concerns_card(self.ledger, func, args, kwargs):
             return rule(self, func, args, kwargs)
         if is_composite(func):
             with self:
@@ -81,13 +93,13 @@ class Recorder(TorchDispatchMode):
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator as PyTorch would and enter what it allocated; host operators pass unchanged."""
-        if not placing.concerns_card(func, args, kwargs):
+        if not placing.concerns_card(self.ledger, func, args, kwargs):
             return func(*args, **kwargs)
         traits = traits_of(func)
         if traits.written:
             return self._write(func, traits, args, kwargs)
         births = self.ledger.birth_count
-        out = self._result(func, args, kwargs) if traits.makes_new else placing.run(func, args, kwargs)
+        out = self._result(func, args, kwargs) if traits.makes_new else placing.run(self.ledger, func, args, kwargs)
         self.admit(out)
         if traits.computes and self.ledger.birth_count > births:
             self._follow_contents(func, args, kwargs, out)
@@ -95,7 +107,7 @@ class Recorder(TorchDispatchMode):
 
     def run_unrecorded(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the meta kernel says of shapes and types; its result takes nothing on the card."""
-        placing.concerns_card(func, args, kwargs)
+        placing.concerns_card(self.ledger, func, args, kwargs)
         return self._result(func, args, kwargs)
 
     def new(
@@ -135,7 +147,7 @@ class Recorder(TorchDispatchMode):
         try:
             key = signature(func, args, kwargs, floats_matter=traits_of(func).floats_matter)
         except Uncachable:
-            return placing.run(func, args, kwargs)
+            return placing.run(self.ledger, func, args, kwargs)
         remembered = _RESULTS.get(key)
         if remembered is not None:
             if isinstance(remembered, Layout):
@@ -144,7 +156,7 @@ class Recorder(TorchDispatchMode):
         answer = self.answers.get(func._schema.name)
         if answer is not None:
             return answer(self, func, args, kwargs)
-        out = placing.run(func, args, kwargs)
+        out = placing.run(self.ledger, func, args, kwargs)
         if self._is_fresh(out):
             _RESULTS.keep(key, Layout(out))
         elif type(out) in (tuple, list) and all(self._is_fresh(item) for item in out):
@@ -160,7 +172,7 @@ class Recorder(TorchDispatchMode):
             self.check(func, args, kwargs)
             out = args[0] if isinstance(args[0], torch.Tensor) else None
         else:
-            out = placing.run(func, args, kwargs)
+            out = placing.run(self.ledger, func, args, kwargs)
         self._enter_written(func, traits, args, kwargs)
         return out
 
@@ -169,11 +181,11 @@ class Recorder(TorchDispatchMode):
         try:
             key = signature(func, args, kwargs, floats_matter=False)
         except Uncachable:
-            placing.run(func, args, kwargs)
+            placing.run(self.ledger, func, args, kwargs)
             return
         if key not in _CHECKED:
             if is_checkable(func) or not (func in self.operators or is_fused_step(func)):
-                placing.run(func, args, kwargs)
+                placing.run(self.ledger, func, args, kwargs)
             _CHECKED.keep(key, True)
 
     def _enter_written(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

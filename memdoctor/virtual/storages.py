@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from memdoctor.virtual.device import is_card
+from memdoctor.virtual.device import is_card, number_of
 from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.values import KnownContents
@@ -23,25 +23,30 @@ def on_card(ledger: Ledger, known: KnownContents, storage: torch.UntypedStorage)
     return copy
 
 
-def patch_storages(patches: Patches, ledger: Ledger, known: KnownContents) -> None:
+def patch_storages(patches: Patches, ledgers: Sequence[Ledger], known: KnownContents) -> None:
     """Blocks follow `resize_`; `cuda()` copies to the card."""
+    storages = ledgers[0].storages
+
     def is_cuda(self: Any) -> bool:
-        return self._cdata in ledger.storages
+        return self._cdata in storages
 
     def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> torch.UntypedStorage:
         is_card(device)
-        return self if is_cuda(self) else on_card(ledger, known, self)
+        record, number = storages.get(self._cdata), number_of(device)
+        if record is None:
+            return on_card(ledgers[number], known, self)
+        return self if record.device == number else on_card(ledgers[number], known, record.known or self)
 
     patches.set(torch.UntypedStorage, "is_cuda", property(is_cuda))
     patches.set(torch.UntypedStorage, "cuda", cuda)
-    patches.set(torch.UntypedStorage, "resize_", _resizing(ledger))
+    patches.set(torch.UntypedStorage, "resize_", _resizing(ledgers))
 
 
-def _resizing(ledger: Ledger) -> Callable[[Any, int], Any]:
+def _resizing(ledgers: Sequence[Ledger]) -> Callable[[Any, int], Any]:
     def resize_(self: Any, size: int) -> Any:
         _base.resize_(self, size)
-        record = ledger.storages.get(self._cdata)
+        record = ledgers[0].storages.get(self._cdata)
         if record is not None and record.nbytes != size:
-            ledger.resize(record, size)
+            ledgers[record.device].resize(record, size)
         return self
     return resize_

@@ -5,12 +5,13 @@ from __future__ import annotations
 import abc
 import importlib
 import itertools
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from memdoctor.virtual.device import CARD
+from memdoctor.virtual.device import invalid_ordinal, number_of
 from memdoctor.virtual.ledger import Ledger
 
 
@@ -18,18 +19,27 @@ _CUDA = 1
 """`c10::DeviceType::CUDA` of c10/core/DeviceType.h."""
 
 
+_Stream: Any = torch.Stream
+_Event: Any = torch.Event
+
+
 class VirtualEvent(torch.Event):
     """An event that is reached as soon as it is recorded."""
 
+    _card: torch.device
+
     def __new__(cls, *args: Any, **kwargs: Any) -> VirtualEvent:
         event: VirtualEvent = super().__new__(cls, device="cpu")
+        event._card = torch.device("cuda", torch.cuda.current_device())
         return event
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]  # read-only in torch too; its stubs say otherwise
-        return CARD
+        return self._card
 
-    def record(self, stream: Any = None) -> None: ...
+    def record(self, stream: Any = None) -> None:
+        if stream is not None:
+            self._card = stream.device
 
     def wait(self, stream: Any = None) -> None: ...
 
@@ -49,9 +59,13 @@ class VirtualStream(torch.Stream):
     _ids = itertools.count(1)
 
     def __new__(cls, device: Any = None, priority: int = 0, **kwargs: Any) -> VirtualStream:
-        stream_id = kwargs.get("stream_id")
+        stream_id, number = kwargs.get("stream_id"), kwargs.get("device_index")
+        if number is None:
+            number = number_of(device)
+        if number >= torch.cuda.device_count():
+            raise invalid_ordinal()
         stream: VirtualStream = super().__new__(
-            cls, stream_id=next(cls._ids) if stream_id is None else stream_id, device_index=0, device_type=_CUDA
+            cls, stream_id=next(cls._ids) if stream_id is None else stream_id, device_index=number, device_type=_CUDA
         )
         return stream
 
@@ -84,6 +98,34 @@ class VirtualStream(torch.Stream):
         return False
 
 
+class _AnyStream(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, _Stream)
+
+
+class StreamOfAnyDevice(metaclass=_AnyStream):
+    """Stands for `torch.Stream`, which a build without CUDA makes for no card."""
+
+    def __new__(cls, device: Any = None, **options: Any) -> Any:
+        if device is None or isinstance(device, int) or torch.device(device).type == "cuda":
+            return VirtualStream(device, **options)
+        return _Stream(device, **options)
+
+
+class _AnyEvent(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, _Event)
+
+
+class EventOfAnyDevice(metaclass=_AnyEvent):
+    """Stands for `torch.Event` in the same way."""
+
+    def __new__(cls, device: Any = None, **options: Any) -> Any:
+        if device is None or isinstance(device, int) or torch.device(device).type == "cuda":
+            return VirtualEvent(**options)
+        return _Event(device, **options)
+
+
 def _register(name: str, kind: type) -> None:
     """In torch 2.4 and 2.5, `torch._dynamo` asks for these abstract bases when it is imported."""
     base = getattr(importlib.import_module("torch._streambase"), name, None)
@@ -96,40 +138,53 @@ _register("_StreamBase", VirtualStream)
 
 
 class StreamSwitch:
-    """`with torch.cuda.stream(s)`: new blocks belong to that stream."""
+    """`with torch.cuda.stream(s)`: new blocks belong to that stream, and its card is the current one."""
 
-    def __init__(self, ledger: Ledger, stream: VirtualStream | None) -> None:
-        self._ledger = ledger
+    def __init__(self, ledgers: Sequence[Ledger], stream: VirtualStream | None) -> None:
+        self._ledgers = ledgers
         self._stream = stream
-        self._before = 0
 
     def __enter__(self) -> VirtualStream | None:
-        self._before = self._ledger.stream
         if self._stream is not None:
-            self._ledger.stream = self._stream.stream_id
+            ledger = self._ledgers[self._stream.device_index]
+            self._before = torch.cuda.current_device(), ledger.stream
+            torch.cuda.set_device(self._stream.device_index)
+            ledger.stream = self._stream.stream_id
         return self._stream
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ledger.stream = self._before
+        if self._stream is not None:
+            number, self._ledgers[self._stream.device_index].stream = self._before
+            torch.cuda.set_device(number)
 
 
-def stream_attributes(ledger: Ledger) -> dict[str, Any]:
+def stream_attributes(ledgers: Sequence[Ledger]) -> dict[str, Any]:
     """What `torch.cuda` says about streams and events."""
-    def current(device: Any = None) -> VirtualStream:
-        return VirtualStream(stream_id=ledger.stream)
+    def number(device: Any) -> int:
+        found = number_of(device)
+        if found >= len(ledgers):
+            raise RuntimeError(f"Device index value {found} is out of index range [0, {len(ledgers)})")
+        return found
+
+    def current_stream(device: Any = None) -> VirtualStream:
+        return VirtualStream(stream_id=ledgers[number(device)].stream, device_index=number(device))
+
+    def default_stream(device: Any = None) -> VirtualStream:
+        return VirtualStream(stream_id=0, device_index=number(device))
 
     def set_stream(stream: VirtualStream) -> None:
-        ledger.stream = stream.stream_id
+        torch.cuda.set_device(stream.device_index)
+        ledgers[stream.device_index].stream = stream.stream_id
 
     return {
         "Stream": VirtualStream,
         "ExternalStream": VirtualStream,
         "Event": VirtualEvent,
-        "stream": lambda stream: StreamSwitch(ledger, stream),
+        "stream": lambda stream: StreamSwitch(ledgers, stream),
         "set_stream": set_stream,
-        "current_stream": current,
-        "default_stream": lambda device=None: VirtualStream(stream_id=0),
+        "current_stream": current_stream,
+        "default_stream": default_stream,
         "is_current_stream_capturing": lambda: False,
     }

@@ -63,7 +63,7 @@ def test_threads_share_the_card() -> None:
         for thread in threads:
             thread.join()
         del thread, threads
-        held = sum(block.size_bytes for block in gpu._ledger._held.values())
+        held = sum(block.size_bytes for block in gpu._ledgers[0]._held.values())
         assert found == [True, True] and gpu.allocated_bytes == held
 
 

@@ -118,20 +118,33 @@ def test_a_file_remembers_the_card_and_load_follows_map_location(gpu: VirtualGPU
 
 
 MIXTURES = {
-    "element by element": lambda card, host: card + host,
-    "in place on the host": lambda card, host: host.add_(card),
-    "list": lambda card, host: torch.cat([card, host]),
-    "matrix": lambda card, host: nn.Linear(3, 3)(card),
-    "input on the host": lambda card, host: nn.Linear(3, 3).cuda()(host),
-    "loss": lambda card, host: nn.functional.mse_loss(card, host),
-    "embedding": lambda card, host: nn.functional.embedding(torch.tensor([1]), card.expand(2, 3)),
+    "element by element": (lambda card, host: card + host, None, "cuda:0 and cpu"),
+    "in place on the host": (lambda card, host: host.add_(card), None, "cuda:0 and cpu"),
+    "loss": (lambda card, host: nn.functional.mse_loss(card, host), None, "cuda:0 and cpu"),
+    "list": (lambda card, host: torch.cat([card, host]), "tensors", "cat"),
+    "layer on the host": (lambda card, host: nn.Linear(3, 3)(card), "mat1", "addmm"),
+    "input on the host": (lambda card, host: nn.Linear(3, 3).cuda()(host), "mat1", "addmm"),
+    "without bias": (lambda card, host: nn.Linear(3, 3, bias=False).cuda()(host[None]), "mat2", "mm"),
+    "norm": (lambda card, host: nn.LayerNorm(3)(card), "weight", "_native_layer_norm"),
+    "target": (lambda card, host: nn.functional.cross_entropy(card[None], torch.tensor([1])), "target",
+               "nll_loss_forward"),
+    "embedding": (lambda card, host: nn.functional.embedding(torch.tensor([1]), card[None]), "index", "_index_select"),
 }
+"""An operator, and which argument of which kernel its error names; texts of PyTorch's CUDA build 2.12.1."""
 
 
-@pytest.mark.parametrize("mix", MIXTURES.values(), ids=MIXTURES.keys())
-def test_mixing_devices_raises_what_cuda_raises(gpu: VirtualGPU, mix) -> None:
-    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device.*cuda:0 and cpu"):
+@pytest.mark.parametrize(("mix", "argument", "kernel"), MIXTURES.values(), ids=MIXTURES.keys())
+def test_mixing_devices_raises_what_cuda_raises(gpu: VirtualGPU, mix, argument: str | None, kernel: str) -> None:
+    text = f"found at least two devices, {kernel}!" if argument is None else f"but got {argument} is on "
+    with pytest.raises(RuntimeError, match=f"Expected all tensors to be on the same device, .*{text}") as raised:
         mix(torch.ones(3, device="cuda"), torch.ones(3))
+    if argument is not None:
+        assert str(raised.value).endswith(f"(when checking argument in method wrapper_CUDA_{kernel})")
+
+
+def test_a_convolution_names_the_types_it_got(gpu: VirtualGPU) -> None:
+    with pytest.raises(RuntimeError, match=r"Input type \(torch.cuda.FloatTensor\) and weight type \(torch.Float"):
+        nn.Conv2d(1, 1, 1)(torch.zeros(1, 1, 4, 4, device="cuda"))
 
 
 WRONG = {

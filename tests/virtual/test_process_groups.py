@@ -49,7 +49,7 @@ def test_gradients_are_copied_into_buckets_unless_they_are_views_of_them(
     loss = model(data).sum()
     before = gpu.allocated_bytes
     loss.backward()
-    workspaces = sum(block.size_bytes for block in gpu._ledger._held.values())
+    workspaces = sum(block.size_bytes for block in gpu._ledgers[0]._held.values())
     del loss, data
     assert gpu.allocated_bytes == without + BUCKET + gradient_bytes + workspaces
     assert before < gpu.allocated_bytes and distributed.get_backend() == group

@@ -89,7 +89,7 @@ def test_a_device_is_still_a_device(gpu: VirtualGPU) -> None:
     assert not isinstance("cuda", torch.device)
     assert torch.device("cuda", 0) == torch.device(0) == torch.device(type="cuda", index=0)
     with pytest.raises(RuntimeError, match="invalid device ordinal"):
-        torch.device(1)
+        torch.zeros(1, device=torch.device(1))
 
 
 def test_a_stream_is_a_context_of_its_own(gpu: VirtualGPU) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import torch
@@ -37,10 +36,8 @@ def _vector_product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs
 
 
 def hold_workspace(recorder: Recorder) -> None:
-    """Per thread and stream; backward runs in autograd's own thread on a card."""
-    in_backward = torch._C._current_graph_task_id() != -1
-    thread = "autograd" if in_backward else threading.get_ident()
-    key = ("cublas", thread, recorder.ledger.stream)
+    """Per handle and stream; backward runs in autograd's own thread on a card."""
+    key = ("cublas", recorder.ledger.handles.current(), recorder.ledger.stream)
     recorder.ledger.hold(key, cublas_workspace_bytes(recorder.card.compute_capability))
 
 
