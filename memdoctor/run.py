@@ -48,22 +48,25 @@ def choose_card(asked: str | None) -> str:
 
 def run(
     script: str, arguments: Sequence[str], *, module: bool, card: str, output: Path | None,
-    values: Literal["zeros", "real"] = "zeros", at: int | None = None, on_start: Callable[[], None] = lambda: None,
+    values: Literal["zeros", "real"] = "zeros", devices: int = 1, at: int | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run a script (or, with `module`, a module) as `python` would; `on_start` is called when nothing is in its way.
 
-    `values` as for `virtual_gpu`, `at` as for `Profile`.
+    `values` and `devices` as for `virtual_gpu`, `at` as for `Profile`.
 
     Raises `BadInput` if there is nothing to run, if the card is unknown, or if `output` cannot be written; whatever
     the script raises is part of the outcome.
     """
+    if card == NO_CARD and devices > 1:
+        raise BadInput(f"--devices {devices} counts virtual cards, and there is none.", "Name one: --virtual a100-40gb")
     prof = Profile(output=output, program=shlex.join([script, *arguments]), at=at)
     error: BaseException | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_as_main(script, arguments, first_path=os.getcwd() if module else _folder(script)))
         start = _module_starter(script) if module else _script_starter(script)
         if card != NO_CARD:
-            stack.enter_context(virtual_gpu(card, values=values))
+            stack.enter_context(virtual_gpu(card, values=values, devices=devices))
         prof.__enter__()  # not `with`: what memdoctor raises here is no part of the script's outcome
         on_start()
         try:

@@ -198,6 +198,7 @@ class Session:
             survived_refusals=self._attribution.survived_refusals(error) or survived,
             survived_at=self._attribution.survived_at(error),
             precision=self._watched.precision if self._watched is not None else "",
+            card_peaks=self._watched.card_peaks if self._watched is not None else (),
         )
 
 
@@ -222,6 +223,11 @@ class _Watched:
         """What to expect of the peaks; nothing is in doubt on a real card."""
         return self._gpu.precision if self._gpu is not None else ""
 
+    @property
+    def card_peaks(self) -> tuple[int, ...]:
+        """Of each card where there are several."""
+        return self._gpu.card_peaks if self._gpu is not None and self._gpu.devices > 1 else ()
+
     def counters(self) -> Counters:
         """The figures now, taken into the peaks."""
         now = self.allocator.counters()
@@ -245,7 +251,7 @@ class _Watched:
 
 
 class _VirtualAllocator:
-    """The counters of a virtual card, read without going through the patched `torch.cuda`."""
+    """The counters of a virtual card, read without going through the patched `torch.cuda`; several count as one."""
 
     def __init__(self, gpu: VirtualGPU) -> None:
         self._gpu = gpu
@@ -261,9 +267,11 @@ class _VirtualAllocator:
         )
 
     def reading(self) -> DeviceReading:
-        gpu = self._gpu
-        used_bytes = gpu.context_bytes + gpu.other_bytes  # as before the program's first tensor
-        return DeviceReading(0, gpu.card.name, gpu.total_bytes, used_bytes, "virtual", others_bytes=gpu.other_bytes)
+        gpu, count = self._gpu, self._gpu.devices
+        name = gpu.card.name if count == 1 else f"{count} x {gpu.card.name}"
+        used_bytes = count * (gpu.context_bytes + gpu.other_bytes)  # as before the program's first tensor
+        return DeviceReading(
+            0, name, count * gpu.total_bytes, used_bytes, "virtual", others_bytes=count * gpu.other_bytes)
 
     def utilization_percent(self) -> None:
         """No kernel ever runs on it."""

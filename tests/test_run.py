@@ -164,6 +164,45 @@ def test_out_of_memory_comes_out_unchanged_and_the_report_is_written(tmp_path: P
     assert report["iterations"] and report["peak"]["allocated_bytes"] > 2**30
 
 
+TWO_CARDS = """
+import torch
+from torch import nn
+
+first, second = nn.Linear(256, 256).to("cuda:0"), nn.Linear(256, 4).to("cuda:1")
+optimizer = torch.optim.SGD([*first.parameters(), *second.parameters()], lr=0.1)
+for step in range(6):
+    optimizer.zero_grad()
+    second(first(torch.randn(8, 256, device="cuda:0")).to("cuda:1")).sum().backward()
+    optimizer.step()
+if __FULL__:
+    torch.empty(2**36, device="cuda:1")
+"""
+
+
+def test_a_model_on_two_cards_runs_on_two_virtual_ones(tmp_path: Path) -> None:
+    path = script(tmp_path, TWO_CARDS.replace("__FULL__", "False"))
+    done = memdoctor("run", "--virtual", "24GiB", "--devices", "2", "--format", "json", path)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["device"]["name"]) == (0, "2 x virtual card of 24.0 GiB")
+    first, second = report["outcome"]["card_peaks"]
+    assert first > second > 0 and report["peak"]["allocated_bytes"] <= first + second
+    text = memdoctor("run", "--virtual", "24GiB", "--devices", "2", path).stdout
+    assert "cuda:0 " in text and "cuda:1 " in text and "each at its own moment" in text
+
+
+def test_the_report_of_a_full_second_card_is_about_that_card(tmp_path: Path) -> None:
+    path = script(tmp_path, TWO_CARDS.replace("__FULL__", "True"))
+    report = json.loads(memdoctor("run", "--virtual", "24GiB", "--devices", "2", "--format", "json", path).stdout)
+    crash = report["crash"]
+    assert crash["total_bytes"] == 24 * 2**30
+    assert 0 < crash["allocated_bytes"] < report["peak"]["allocated_bytes"]
+
+
+def test_cards_are_counted_only_where_they_are_virtual(tmp_path: Path) -> None:
+    done = memdoctor("run", "--virtual", "none", "--devices", "2", script(tmp_path, ""))
+    assert done.returncode == 2 and "--devices 2 counts virtual cards" in done.stderr
+
+
 def test_ctrl_c_keeps_what_was_recorded_and_ends_by_the_signal(tmp_path: Path) -> None:
     stop = "import os, signal; step == 8 and os.kill(os.getpid(), signal.SIGINT)"
     path = training(tmp_path, each_step=stop)

@@ -22,6 +22,8 @@ from memdoctor.reports.run_text import run_text
 @click.option("--virtual", "card", metavar="CARD", help="A card of the catalogue, a size such as 24GiB, or `none`.")
 @click.option("--values", type=click.Choice(["zeros", "real"]), default="zeros", show_default=True,
               help="`real`: compute on the host what runs on the virtual card.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, metavar="N",
+              help="How many virtual cards there are: cuda:0, cuda:1, ...")
 @click.option("--at", type=click.IntRange(min=0), metavar="ITERATION",
               help="Also show where the bytes are after this iteration, counted from 0.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE.mdoc", help="Record the run to a file.")
@@ -29,7 +31,8 @@ from memdoctor.reports.run_text import run_text
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
-    module: bool, card: str | None, values: Literal["zeros", "real"], at: int | None, output: Path | None, form: str,
+    module: bool, card: str | None, values: Literal["zeros", "real"], devices: int, at: int | None,
+    output: Path | None, form: str,
     script: str, arguments: tuple[str, ...],
 ) -> None:
     """Run SCRIPT with its ARGUMENTS as `python SCRIPT ARGUMENTS` would, and say what keeps its memory.
@@ -43,10 +46,12 @@ def command(
 
     def announce() -> None:
         if card is None and chosen != NO_CARD:
-            tell(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {chosen}.")
+            count = "" if devices == 1 else f"{devices} x "
+            tell(f"memdoctor: no GPU here; what asks for CUDA runs on a virtual {count}{chosen}.")
 
     outcome = run(
-        script, arguments, module=module, card=chosen, output=output, values=values, at=at, on_start=announce)
+        script, arguments, module=module, card=chosen, output=output, values=values, devices=devices, at=at,
+        on_start=announce)
     if outcome.error is not None and not isinstance(outcome.error, SystemExit):
         sys.excepthook(type(outcome.error), outcome.error, outcome.error.__traceback__)
     _show(run_json(outcome.report) if form == "json" else run_text(outcome.report))

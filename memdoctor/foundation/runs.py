@@ -53,6 +53,8 @@ class RunEnd:
     """The user's lines that were running then, most often first; none on a real card."""
     precision: str = ""
     """How far the peak of a virtual card may be from a real one's, measured on programs of that kind."""
+    card_peaks: tuple[int, ...] = ()
+    """The most bytes that each of several virtual cards had allocated, at whatever moment; empty where there is one."""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,9 @@ def _retainer(retainer: Retainer) -> Iterator[str]:
 def _summary(report: RunReport) -> Iterator[str]:
     yield f"  device      {_device(report.header.device)}"
     yield f"  peak        {_peak(report)}"
+    if report.end.card_peaks:
+        peaks = (f"cuda:{at} {format_bytes(nbytes)}" for at, nbytes in enumerate(report.end.card_peaks))
+        yield from _wrapped(f"{', '.join(peaks)}; each at its own moment", " " * 14)
     if report.peak_breakdown is not None and report.crash is None:
         for line in summary(report.peak_breakdown):
             yield from _wrapped(line, " " * 14)

@@ -35,6 +35,7 @@ class StorageRecord(Protocol):
     birth: int
     nbytes: int
     tag: int
+    device: int
 
     @property
     def block(self) -> Block | None:
@@ -56,6 +57,7 @@ class Card(Protocol):
 class Shortage(Protocol):
     """What the allocator says when it refuses."""
 
+    device: int
     free_bytes: int
     allocated_bytes: int
     reserved_bytes: int
@@ -123,7 +125,7 @@ class Births:
                 crash = replace(self._crash(nbytes, mark, shortage), retried_bytes=self._retried_bytes())
                 if crash.call is not None:
                     self.refused_at[crash.call] += 1
-                self.refusal = Refusal(str(shortage), crash, self._alive())
+                self.refusal = Refusal(str(shortage), crash, self._on(shortage.device))
                 self._on_refusal(self.refusal)
         except Exception as error:
             self.failure = self.failure or error
@@ -158,6 +160,14 @@ class Births:
         return [
             self._holding(record, roles.get(key)) for key, record in list(self._card.storages.items())
             if births is None or record.birth < births
+        ]
+
+    def _on(self, device: int) -> list[Holding]:
+        """Live storages of the card that is full."""
+        roles = self._models.roles()
+        return [
+            self._holding(record, roles.get(key)) for key, record in list(self._card.storages.items())
+            if record.device == device
         ]
 
     def _holding(self, record: StorageRecord, role: Role | None) -> Holding:

@@ -19,7 +19,7 @@ from memdoctor.foundation.breakdown import CardLedger
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import shown_path
-from memdoctor.foundation.readings import DeviceReading
+from memdoctor.foundation.readings import DeviceReading, Timeline
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
@@ -53,6 +53,7 @@ from memdoctor.virtual.several import AllCards, Cards
 from memdoctor.virtual.storages import patch_storages
 from memdoctor.virtual.streams import EventOfAnyDevice, StreamOfAnyDevice, stream_attributes
 from memdoctor.virtual.swapping import patch_swapping
+from memdoctor.virtual.timeline import StepReadings
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
 from memdoctor.virtual.warned import patch_warnings
 
@@ -76,6 +77,7 @@ class VirtualGPU:
         self._allocator_conf = allocator_conf
         self._known = KnownContents(self._ledgers[0], follows_all=computes)
         self._reads = ReadLog()
+        self._readings = StepReadings(self._counters)
 
     def _made_ledgers(self, conf: str, devices: int) -> tuple[Ledger, ...]:
         shared = Shared()
@@ -122,6 +124,11 @@ class VirtualGPU:
         return self._sum(lambda allocator: allocator.max_reserved_bytes)
 
     @property
+    def card_peaks(self) -> tuple[int, ...]:
+        """`torch.cuda.max_memory_allocated()` of each card."""
+        return tuple([ledger.settle().max_allocated_bytes for ledger in self._ledgers])
+
+    @property
     def live_bytes(self) -> int:
         """Bytes that were asked for and are alive, without the rounding to blocks: `requested_bytes` of PyTorch."""
         return self._sum(lambda allocator: allocator.requested_bytes)
@@ -153,6 +160,22 @@ class VirtualGPU:
             others_bytes=self.other_bytes,
             free_bytes=self.capacity_bytes - allocator.reserved_bytes,
         )
+
+    def timeline(self) -> Timeline:
+        """What the cards held after each optimizer step until now; of a long program's beginning only some.
+
+        `memdoctor.profile()` also follows programs whose iterations end otherwise. By hand: print
+        `torch.cuda.memory_allocated()` after `optimizer.step()`.
+        """
+        return self._readings.timeline
+
+    def _counters(self) -> dict[str, int]:
+        return {
+            "allocated_bytes": self.allocated_bytes,
+            "reserved_bytes": self.reserved_bytes,
+            "peak_bytes": self.max_allocated_bytes,
+            "live_bytes": self.live_bytes,
+        }
 
     def snapshot(self) -> dict[str, Any]:
         """As `torch.cuda.memory._snapshot()`; pickled, PyTorch's memory_viz reads it.
@@ -276,6 +299,7 @@ def _layers(gpu: VirtualGPU, patches: Patches, workspaces: Mapping[Any, Rule]) -
         with contextlib.ExitStack() as layers:
             layers.enter_context(Autocast().installed(patches))
             layers.enter_context(registered(composites, "AutogradMeta"))
+            layers.enter_context(gpu._readings)
             layers.enter_context(both_modes())
             yield
     finally:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.cuda import _memory_viz
 
+from memdoctor.virtual import timeline
 from memdoctor.virtual.gpu import virtual_gpu
 
 GIB, MIB = 2**30, 2**20
@@ -61,3 +62,28 @@ def test_history_keeps_the_newest_events() -> None:
             torch.empty(1, device="cuda")
         (events,) = gpu.snapshot()["device_traces"]
     assert [event["action"] for event in events] == ["alloc", "free_requested", "free_completed"]
+
+
+def test_the_timeline_has_a_reading_for_each_optimizer_step() -> None:
+    with virtual_gpu("1GiB") as gpu:
+        weight = torch.nn.Parameter(torch.zeros(1000, device="cuda"))
+        optimizer = torch.optim.Adam([weight])
+        kept = []
+        for _ in range(3):
+            weight.grad = torch.ones_like(weight)
+            optimizer.step()
+            kept.append(torch.zeros(1000, device="cuda"))
+        readings = gpu.timeline().readings
+        assert [reading.allocated_bytes for reading in readings] == [4 * 4096 + size for size in (0, 4096, 8192)]
+        assert readings[-1].peak_bytes == torch.cuda.max_memory_allocated() and readings[-1].host_bytes > 0
+    optimizer.step()
+    assert gpu.timeline().iterations == 3
+
+
+def test_a_long_programs_timeline_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "_MOST", 10)
+    with virtual_gpu("1GiB") as gpu:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1, device="cuda"))])
+        for _ in range(200):
+            optimizer.step()
+        assert gpu.timeline().iterations == 200 and len(gpu.timeline().readings) < 20
