@@ -32,6 +32,7 @@ class Models:
     def __init__(self) -> None:
         self._modules: weakref.WeakValueDictionary[int, torch.nn.Module] = weakref.WeakValueDictionary()
         self._paths: dict[int, str] = {}
+        self._with_parameters: set[int] = set()
         self._optimizers: weakref.WeakValueDictionary[int, torch.optim.Optimizer] = weakref.WeakValueDictionary()
 
     def path_of(self, module: torch.nn.Module) -> str | None:
@@ -42,10 +43,22 @@ class Models:
         """Give a model and everything in it a path; without one it is the root of a tree of its own."""
         root = path or type(model).__name__
         self._paths = {key: known for key, known in self._paths.items() if key in self._modules}
+        self._with_parameters &= self._paths.keys()
         for name, module in _named_modules(model):
             self._modules[id(module)] = module
             self._paths[id(module)] = f"{root}.{name}" if name else root
         return root
+
+    def has_parameters(self, module: torch.nn.Module) -> bool:
+        """Whether it, or a module within it, has any; asked at each call, and known from the second on."""
+        if id(module) in self._with_parameters and self.path_of(module) is not None:
+            return True
+        if not module._parameters and not module._modules:  # a criterion
+            return False
+        found = any(True for _ in module.parameters())
+        if found and self.path_of(module) is not None:
+            self._with_parameters.add(id(module))
+        return found
 
     def meet_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """It is about to step, or has stepped."""

@@ -69,17 +69,16 @@ class Phases:
         self._change("")
 
     def call(self, module: torch.nn.Module, args: Any) -> None:
-        """A model is about to be called. A criterion is always in training mode, and tells nothing."""
-        if self._changes > _MOST_CHANGES or next(module.parameters(), None) is None:
+        """A model is about to be called."""
+        if self._changes > _MOST_CHANGES:
             return
-        trains = module.training and torch.is_grad_enabled()
-        before = self._running
-        self._change(TRAIN if trains else EVAL)
+        has_gradients, before = torch.is_grad_enabled(), self._running
+        self._change(TRAIN if module.training and has_gradients else EVAL)
         phase = self._phases[self._running]
         if before != self._running:
             phase.location = calling_line(sys._getframe(1))
         phase.calls += 1
-        phase.gradients = phase.gradients or torch.is_grad_enabled()
+        phase.gradients = phase.gradients or has_gradients
         input_bytes = _bytes_of(args)
         self.last_batch = input_bytes, phase.input_bytes
         phase.input_bytes = max(phase.input_bytes, input_bytes)

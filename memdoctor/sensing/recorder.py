@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
-import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,12 +18,12 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from memdoctor.sensing.backward_calls import BackwardCalls
 from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.models import Models
+from memdoctor.sensing.outermost import OutermostCalls
 
 OPTIMIZER_STEP = "optimizer step"
 MODEL_CALL = "model call"
@@ -54,106 +53,101 @@ class Recorder:
     ) -> None:
         """`on_failure` is told what broke in a hook; nothing is counted after that, and the program does not notice.
 
-        `on_call` is given each outermost module that is about to be called, and its positional arguments.
+        `on_call` is given each model that is about to be called, and its positional arguments.
         """
         self._on_iteration = on_iteration
         self._on_failure = on_failure
         self._counts_calls = steps == "auto"
         self._explicit = steps == "explicit"
         self._on_call = on_call
-        self._handles: list[Any] = []
-        self._calls = _CallDepth()
+        self._open = contextlib.ExitStack()
+        self._calls = OutermostCalls(self._before_call, self._after_call)
         self.models = Models()
         self._calls_since_step = 0
         self._stepped: list[weakref.ref[torch.optim.Optimizer]] = []
         self._has_optimizer: bool | None = None
+        self._has_modules = False
         self._backwards = 0
         self._may_step = True
 
     def __enter__(self) -> Recorder:
-        self._handles = [
-            _NoWordAboutHooks(),
-            register_optimizer_step_post_hook(self._after_optimizer_step),
-            register_module_forward_pre_hook(self._before_forward),
-            register_module_forward_hook(self._after_forward, always_call=True),
-            BackwardCalls(self._after_backward),
-        ]
+        self._open.callback(_NoWordAboutHooks().remove)
+        self._open.callback(register_optimizer_step_post_hook(self._after_optimizer_step).remove)
+        self._open.enter_context(self._calls)
+        self._open.callback(BackwardCalls(self._after_backward).remove)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._open.close()
 
     def step(self) -> None:
         """The user's own word that an iteration has ended."""
         self._explicit = True
+        self._calls.recover()
         self._on_iteration(EXPLICIT_STEP, _phase(torch.is_grad_enabled()))
 
     def _after_optimizer_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        with self._guard():
-            self._has_optimizer = True
-            self.models.meet_optimizer(optimizer)
+        try:
+            self._calls.recover()
             self._calls_since_step = 0
-            if not self._explicit and self._begins_again(optimizer):
+            if self._begins_again(optimizer) and not self._explicit:
                 self._on_iteration(OPTIMIZER_STEP, "train")
+        except Exception as error:
+            self._fail(error)
 
     def _after_backward(self) -> None:
         """Counts in programs that update their parameters by hand, and have no module."""
-        if self._has_optimizer or self._calls.have_been or not self._counts_calls or self._explicit:
+        if self._has_optimizer or self._has_modules or not self._counts_calls or self._explicit:
             return
-        with self._guard():
+        try:
             if not self._backwards and other_threads_wait():
                 self._may_step = any(True for _ in _optimizers())
             self._backwards += 1
             if not self._may_step or self._backwards > _BACKWARDS_BEFORE_A_STEP:
                 self._on_iteration(BACKWARD_CALL, "train")
+        except Exception as error:
+            self._fail(error)
 
     def _begins_again(self, optimizer: torch.optim.Optimizer) -> bool:
         """True if this optimizer opens a new round: the several optimizers of a GAN make one iteration together."""
+        if len(self._stepped) == 1 and self._stepped[0]() is optimizer:
+            return True
+        self._has_optimizer = True
+        self.models.meet_optimizer(optimizer)
         known = [reference() for reference in self._stepped]
         new_round = not known or None in known or any(other is optimizer for other in known)
         self._stepped = [weakref.ref(optimizer)] if new_round else [*self._stepped, weakref.ref(optimizer)]
         return new_round
 
-    def _before_forward(self, module: torch.nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling():  # code that traces this would otherwise be compiled with the program
-            return
-        self._calls.depth += 1
-        self._calls.have_been = True
-        if self._calls.depth == 1:
-            with self._guard():
-                self._on_call(module, args)
-
-    def _after_forward(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        self._calls.depth = max(0, self._calls.depth - 1)  # another pre-hook may have raised before ours
-        if self._calls.depth == 0:
-            with self._guard():
-                self._after_outermost_call(module, has_failed=output is None)
-
-    def _after_outermost_call(self, module: torch.nn.Module, *, has_failed: bool) -> None:
-        """A forward that raised has no output; nor has one that returns None, which is no model's."""
-        if self.models.path_of(module) is None:
-            self.models.meet(module)
-        counts = self._counts_calls and not self._explicit and not has_failed
-        if counts and any(True for _ in module.parameters()):
-            self._after_model_call(module)
-
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
+    def _before_call(self, module: torch.nn.Module, args: Any) -> None:
+        """A criterion is a module too, but no model: it has no parameters, and is always in training mode."""
+        self._has_modules = True
         try:
-            yield
-        except Exception as error:  # modules and optimizers are the user's classes, and may do anything
-            self._explicit = True
-            self._on_failure(error)
+            if self.models.has_parameters(module):
+                self._on_call(module, args)
+        except Exception as error:
+            self._fail(error)
+
+    def _after_call(self, module: torch.nn.Module, output: Any) -> None:
+        try:
+            if self.models.path_of(module) is None:
+                self.models.meet(module)
+            if self._counts_calls and not self._explicit and output is not None:  # a forward that raised has none
+                self._after_model_call(module)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Modules and optimizers are the user's classes, and may do anything."""
+        self._explicit = True
+        self._on_failure(error)
 
     def _after_model_call(self, module: torch.nn.Module) -> None:
-        """Counts calls of modules with parameters only: a criterion is a module too, but no iteration of its own."""
         evaluates = not module.training or not torch.is_grad_enabled()
+        if (self._has_optimizer and not evaluates) or not self.models.has_parameters(module):
+            return
         if not evaluates and self._will_step(module):
             return
         self._calls_since_step += 1
@@ -184,13 +178,6 @@ class _NoWordAboutHooks:
     def remove(self) -> None:
         with contextlib.suppress(ValueError):  # the program has set filters of its own
             warnings.filters.remove(_ABOUT_HOOKS)  # type: ignore[attr-defined]  # as above
-
-
-class _CallDepth(threading.local):
-    """How many module calls are open in this thread, and whether there were any."""
-
-    depth = 0
-    have_been = False
 
 
 def _has_optimizer(module: torch.nn.Module) -> bool:

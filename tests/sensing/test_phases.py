@@ -83,12 +83,6 @@ def test_an_evaluation_with_gradients_is_told() -> None:
     assert phases.readings[0].phase == "eval" and phases.readings[0].gradients
 
 
-def test_a_criterion_is_no_model() -> None:
-    with Phases(Card().figures) as phases:
-        phases.call(nn.MSELoss(), (torch.zeros(1),))
-    assert phases.readings == ()
-
-
 def test_saving_and_loading_are_phases_within_another() -> None:
     card, file = Card(), io.BytesIO()
     with Phases(card.figures) as phases:

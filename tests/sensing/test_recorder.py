@@ -186,6 +186,35 @@ def test_what_breaks_in_a_hook_is_told_and_the_program_goes_on() -> None:
     assert [str(error) for error in failures] == ["not now"]
 
 
+def test_only_models_are_told_before_they_are_called() -> None:
+    """A criterion has no parameters, and is always in training mode."""
+    told: list[nn.Module] = []
+    model = nn.Sequential(nn.Linear(3, 1))
+    with Recorder(lambda *boundary: None, on_failure=print, on_call=lambda module, args: told.append(module)):
+        for _ in range(3):
+            nn.MSELoss()(model(torch.ones(2, 3)), torch.zeros(2, 1))
+    assert told == [model] * 3
+
+
+def test_after_ctrl_c_in_a_forward_the_counting_goes_on() -> None:
+    class Interrupted(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise KeyboardInterrupt
+
+    def program(recorder: Recorder) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            Interrupted(3, 1)(torch.ones(2, 3))
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        for _ in range(2):
+            train_step(model, optimizer)
+        with torch.no_grad():
+            for _ in range(14):
+                model(torch.ones(2, 3))
+
+    assert boundaries(program) == [(OPTIMIZER_STEP, "train")] * 2 + [(MODEL_CALL, "eval")]
+
+
 def test_the_users_own_step_wins_for_good() -> None:
     def program(recorder: Recorder) -> None:
         model = nn.Linear(3, 1)
