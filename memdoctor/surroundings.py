@@ -25,6 +25,8 @@ _SECONDS_BETWEEN_FIRST = 0.25
 _SECONDS_BETWEEN = 1.0
 _SHARE_OF_TIME = 0.002
 """That reading the process tree may take; a process of very many gigabytes is read more rarely."""
+_SHARE_OF_RUN = 0.002
+"""That lies between two readings at least: a day has some 2,500 of them, and the last is not far from the end."""
 
 
 class Surroundings:
@@ -39,6 +41,7 @@ class Surroundings:
         self.call = self._phases.call
         """To be told of each outermost module that is called."""
         self._open = contextlib.ExitStack()
+        self._began = time.monotonic()
         self._next_reading = 0.0
         self._count = 0
 
@@ -91,8 +94,9 @@ class Surroundings:
             return
         seconds = time.perf_counter() - began
         self._count += 1
-        wait = max(_SECONDS_BETWEEN, seconds / _SHARE_OF_TIME)
-        self._next_reading = time.monotonic() + (_SECONDS_BETWEEN_FIRST if self._count < _FIRST else wait)
+        now = time.monotonic()
+        wait = max(_SECONDS_BETWEEN, seconds / _SHARE_OF_TIME, _SHARE_OF_RUN * (now - self._began))
+        self._next_reading = now + (_SECONDS_BETWEEN_FIRST if self._count < _FIRST else wait)
 
 
 def _allocated_and_peak() -> tuple[int, int]:

@@ -15,6 +15,10 @@ from typing import Protocol
 from memdoctor.foundation.looks import Survivor
 
 
+MOST_TICKS = 16_384
+"""Iterations whose borders are kept: watching takes no more memory the longer it lasts."""
+
+
 class StorageRecord(Protocol):
     """One live storage of a device."""
 
@@ -50,21 +54,30 @@ class Ticks:
         """`first` is the first iteration that counts: those before it make what stays for good reasons."""
         self._first = first
         self._births = array("q")
+        """How many there had been at the end of each iteration that had some."""
+        self._numbers = array("q")
         self._steps = array("q")
+        """The numbers of those iterations, and their steps of the whole run."""
+        self.last = -1
+        """Number of the iteration that has just ended, from 0."""
+        self._last_step = 0
 
     def mark(self, birth_count: int, step: int) -> None:
         """An iteration has ended."""
-        self._births.append(birth_count)
-        self._steps.append(step)
-
-    @property
-    def last(self) -> int:
-        """Number of the iteration that has just ended, from 0."""
-        return len(self._births) - 1
+        self.last += 1
+        self._last_step = step
+        if not self._births or birth_count != self._births[-1]:
+            self._births.append(birth_count)
+            self._numbers.append(self.last)
+            self._steps.append(step)
+            if len(self._births) > MOST_TICKS:
+                for column in (self._births, self._numbers, self._steps):
+                    del column[:MOST_TICKS // 2:2]
 
     def of(self, birth: int) -> int:
-        """The iteration in which the storage was born."""
-        return bisect_right(self._births, birth)
+        """The iteration in which the storage was born; in a very long run, of old ones, one soon after it."""
+        place = bisect_right(self._births, birth)
+        return self._numbers[place] if place < len(self._births) else self.last + 1
 
     def is_early(self, birth: int) -> bool:
         """Born in the first iterations, or before."""
@@ -76,8 +89,9 @@ class Ticks:
 
     def survivor(self, record: StorageRecord) -> Survivor:
         """The record with its iteration."""
-        tick = self.of(record.birth)
-        return Survivor(record.birth, tick, self._steps[min(tick, self.last)], record.nbytes, record.block_bytes)
+        place = bisect_right(self._births, record.birth)
+        step = self._steps[place] if place < len(self._births) else self._last_step
+        return Survivor(record.birth, self.of(record.birth), step, record.nbytes, record.block_bytes)
 
     def young(self, ledger: Ledger) -> list[tuple[int, StorageRecord]]:
         """Live storages born after the first iterations, by their keys, youngest first."""
