@@ -33,6 +33,10 @@ from memdoctor.surroundings import Surroundings
 from memdoctor.virtual.gpu import VirtualGPU, current_gpu
 
 
+_SLOW_SECONDS = 0.1
+"""Between two readings of what the kernel and the driver must be asked for."""
+
+
 class Session:
     """Hooks, counters, looks and the recording of one run; `open` and `close` once each.
 
@@ -113,7 +117,9 @@ class Session:
                 return
             self._is_inside = True
             try:
-                self._guarded(lambda: self._iteration(unit, phase))
+                self._iteration(unit, phase)
+            except Exception as error:  # as in `_guarded`, without its price at each iteration
+                self._fail(error)
             finally:  # Ctrl-C may arrive in here, and the program may catch it and go on
                 self._is_inside = False
 
@@ -136,7 +142,7 @@ class Session:
         self._recording.add(reading)
         watched.rises.note(self._step, reading.allocated_bytes)
         watched.looker.tick(self._step, unit)
-        self._attribution.iteration_ended(watched.peaks[0])
+        self._attribution.iteration_ended(reading.peak_bytes)
         self._surroundings.iteration_ended(self._step)
         if self._step == self._at:
             self._recording.add(self._attribution.after_iteration(self._step, reading.allocated_bytes))
@@ -210,6 +216,9 @@ class _Watched:
         self._gpu = ledger if isinstance(ledger, VirtualGPU) else None
         self.rises = Rises(models, ledger.bytes_of if isinstance(ledger, Census) else bytes_on(ledger))
         self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
+        self._next_slow_seconds = 0.0
+        self._resident_bytes = 0
+        self._utilization_percent: int | None = None
         self._allocated = RunningMaximum(before.allocated_bytes, before.peak_allocated_bytes)
         self._reserved = RunningMaximum(before.reserved_bytes, before.peak_reserved_bytes)
 
@@ -236,7 +245,12 @@ class _Watched:
         return now
 
     def read(self, step: int, phase: str, seconds: float) -> MemoryReading:
+        """The counters now; what takes longer to ask for is at most a tenth of a second old."""
         counters = self.counters()
+        if seconds >= self._next_slow_seconds:
+            self._next_slow_seconds = seconds + _SLOW_SECONDS
+            self._resident_bytes = resident_bytes()
+            self._utilization_percent = self.allocator.utilization_percent()
         return MemoryReading(
             step=step,
             phase=phase,
@@ -245,8 +259,8 @@ class _Watched:
             reserved_bytes=counters.reserved_bytes,
             peak_bytes=self._allocated.value,
             live_bytes=counters.live_bytes,
-            host_bytes=resident_bytes(),
-            utilization_percent=self.allocator.utilization_percent(),
+            host_bytes=self._resident_bytes,
+            utilization_percent=self._utilization_percent,
         )
 
 

@@ -181,14 +181,14 @@ def test_a_ctrl_c_that_the_program_catches_does_not_end_the_watching(monkeypatch
     with memdoctor.profile() as prof:
         prof.step()
         with monkeypatch.context() as patch:
-            patch.setattr("memdoctor.session.resident_bytes", _interrupt)
+            patch.setattr("memdoctor.session._Watched.counters", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 prof.step()
         prof.step()
     assert len(prof.report.timeline.readings) == 2
 
 
-def _interrupt() -> int:
+def _interrupt(watched: object) -> None:
     raise KeyboardInterrupt
 
 

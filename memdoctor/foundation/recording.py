@@ -3,14 +3,15 @@
 The first line is the header with the version; each further line is an object with one key that says what it holds.
 A line reaches the operating system at once, so that a killed process leaves all its whole lines behind; a line cut in
 two at the end is left out when the file is read. The file gets every iteration; of a long run the process itself keeps
-`MOST_READINGS`, so that watching takes no more memory the longer it lasts.
+`MOST_READINGS`, so that watching takes no more memory the longer it lasts. It keeps them as the lines that they are in
+the file: bytes are nothing to the collector, which would run more often for each object that an iteration leaves.
 """
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
@@ -47,7 +48,9 @@ _KINDS: dict[str, type] = {
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _NEXT_STEP = "Name a file that `memdoctor run --output` wrote."
-_COLUMNS = [field.name for field in fields(MemoryReading)]
+_COLUMNS = list(MemoryReading._fields)
+_READING = '{"reading":[%d,"%s",%s,%d,%d,%d,%d,%d,%s]}\n'
+"""Columns without names, by hand: there is one for each iteration, and `json.dumps` takes eight times as long."""
 MOST_READINGS = 8192
 
 
@@ -57,7 +60,9 @@ class Recording:
     def __init__(self, path: Path | None = None) -> None:
         """Raises `BadInput` if the file cannot be written, before anything has run."""
         self._header: RunHeader | None = None
-        self._readings: list[MemoryReading] = []
+        self._readings: list[bytes] = []
+        self._allocated = array("q")
+        """Bytes allocated at each of them."""
         self._records: list[Record] = []
         """All but the readings."""
         self._file = _open(path) if path is not None else None
@@ -74,9 +79,9 @@ class Recording:
     def begin(self, header: RunHeader) -> None:
         """The header comes once the device is known, and before any record."""
         self._header = header
-        self._write({**dump(header), "columns": _COLUMNS})
-        for record in (*self._records, *self._readings):
-            self._write(_line(record))
+        self._write(_json({**dump(header), "columns": _COLUMNS}))
+        for line in (*map(_line, self._records), *self._readings):
+            self._write(line)
 
     @property
     def has_begun(self) -> bool:
@@ -86,13 +91,14 @@ class Recording:
     def add(self, record: Record) -> None:
         """Keep the record; it is in the file when this returns."""
         if isinstance(record, MemoryReading):
-            self._readings.append(record)
-            if len(self._readings) > MOST_READINGS:
-                self._readings = thinned(self._readings, MOST_READINGS // 2)
-        elif not isinstance(record, Refused):  # what is kept of them is in how the run ended
+            line = _reading_line(record)
+            self._keep(line, record.allocated_bytes)
+        else:
+            line = _line(record)
+        if not isinstance(record, (MemoryReading, Refused)):  # what is kept of refusals is in how the run ended
             self._records.append(record)
         if self._header is not None:
-            self._write(_line(record))
+            self._write(line)
 
     def leave_file(self) -> None:
         """For a forked child: the file is its parent's."""
@@ -102,13 +108,21 @@ class Recording:
         """Everything so far; needs the header."""
         if self._header is None:
             raise MemdoctorError("The recording has no header yet.")
-        return _assemble(self._header, self._readings, self._records)
+        readings = (MemoryReading(*json.loads(line)["reading"]) for line in self._readings)
+        return _assemble(self._header, readings, self._records)
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _keep(self, line: bytes, allocated_bytes: int) -> None:
+        self._readings.append(line)
+        self._allocated.append(allocated_bytes)
+        if len(self._readings) > MOST_READINGS:
+            kept = thinned(range(len(self._readings)), MOST_READINGS // 2, self._allocated.__getitem__)
+            self._readings = [self._readings[each] for each in kept]
+            self._allocated = array("q", [self._allocated[each] for each in kept])
+
+    def _write(self, rest: bytes) -> None:
         if self._file is None:
             return
         try:
-            rest = json.dumps(line, separators=(",", ":")).encode() + b"\n"
             while rest:  # a disk that is almost full takes a part of it
                 rest = rest[self._file.write(rest):]
         except OSError as error:
@@ -132,7 +146,8 @@ def thin(source: Path | BinaryIO, target: Path, most: int) -> None:
     others = (record for record in records if not isinstance(record, MemoryReading))
     with Recording(target) as copy:
         copy.begin(header)
-        for record in (*thinned(_readings(records), most), *others):
+        readings = thinned(_readings(records), most, lambda reading: reading.allocated_bytes)
+        for record in (*readings, *others):
             copy.add(record)
 
 
@@ -164,11 +179,17 @@ def _open(path: Path) -> BinaryIO:
         raise BadInput(f"{path} cannot be written: {error.strerror}.", "Name another file with --output.") from error
 
 
-def _line(record: Record) -> dict[str, Any]:
-    """Readings are columns without names: there is one for each iteration."""
-    if isinstance(record, MemoryReading):
-        return {"reading": [getattr(record, name) for name in _COLUMNS]}
-    return {_NAMES[type(record)]: plain(record)}
+def _line(record: Record) -> bytes:
+    return _json({_NAMES[type(record)]: plain(record)})
+
+
+def _reading_line(reading: MemoryReading) -> bytes:
+    *known, percent = reading
+    return (_READING % (*known, "null" if percent is None else percent)).encode()
+
+
+def _json(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
 def _records(lines: list[bytes], columns: list[str]) -> Iterator[Record]:

@@ -47,11 +47,13 @@ def check_version(version: object) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses to dictionaries, enums to their values, tuples to lists; the rest unchanged."""
+    """Dataclasses and named tuples to dictionaries, enums to their values, tuples to lists; the rest unchanged."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):
@@ -77,7 +79,7 @@ def _rebuild(kind: Any, data: Any) -> Any:
     if origin is dict:
         key_kind, item_kind = typing.get_args(kind)
         return {key_kind(key): _rebuild(item_kind, item) for key, item in data.items()}
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
         return _rebuild_record(kind, data)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(data)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import mmap
 import os
-import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import psutil
 
@@ -39,36 +36,16 @@ def _reader() -> Callable[[], int]:
 
 
 def resident_bytes() -> int:
-    """Resident set of this process, at most a tenth of a second old. Check by hand: `ps -o rss= -p PID`, in KiB.
+    """Resident set of this process. Check by hand: `ps -o rss= -p PID`, in KiB.
 
-    Asked for at each iteration: the kernel takes up to 50 microseconds to answer, more than everything else there.
+    The kernel takes up to 50 microseconds to answer: on Linux one short read, half of what psutil needs.
     """
-    global _last
-    now, pid = time.monotonic(), os.getpid()
-    if now - _last.seconds > _MAX_AGE_SECONDS or _last.pid != pid:
-        _last = _Resident(now, pid, _resident_bytes(pid))
-    return _last.nbytes
-
-
-class _Resident(NamedTuple):
-    seconds: float
-    pid: int
-    nbytes: int
-
-
-_MAX_AGE_SECONDS = 0.1
-_PAGE_BYTES = mmap.PAGESIZE
-_last = _Resident(-math.inf, 0, 0)
-
-
-def _resident_bytes(pid: int) -> int:
-    """On Linux one short read, half of what psutil needs."""
     try:
         file = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
-        return int(_process(pid).memory_info().rss)
+        return int(_process(os.getpid()).memory_info().rss)
     try:
-        return int(os.read(file, 100).split()[1]) * _PAGE_BYTES
+        return int(os.read(file, 100).split()[1]) * mmap.PAGESIZE
     finally:
         os.close(file)
 

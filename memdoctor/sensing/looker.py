@@ -63,23 +63,25 @@ class Looker:
         if self._failed:
             return
         try:
-            self._note_thread()
+            if self._thread is not threading.current_thread():
+                self._change_thread(threading.current_thread())
             watch = self._units.get(unit) or self._begin(unit)
+            is_check = watch.is_check_next
             if isinstance(self._ledger, Census):  # a card's ledger is always up to date
-                self._ledger.update(is_check=watch.is_check_next, reads_graphs=self._reads_graphs)
+                self._ledger.update(is_check=is_check, reads_graphs=self._reads_graphs)
             watch.ticks.mark(self._ledger.birth_count, step)
-            if watch.is_due(self._ledger, may_rest=not self._budget.is_open):
+            if is_check and watch.is_due(self._ledger, may_rest=not self._budget.is_open):
                 self._look(watch, step, unit)
         except Exception as error:  # it runs inside the user's training step, on objects of any kind
             self._failed = True
             self._skip(Skipped(SEARCH, f"the search failed at step {step}: {error!r}"))
 
-    def _note_thread(self) -> None:
+    def _change_thread(self, thread: threading.Thread) -> None:
         """Reading a graph while another thread's backward frees it would end the process: from then on none is read."""
-        if self._thread is not threading.current_thread() and self._thread.is_alive() and self._reads_graphs:
+        if self._thread.is_alive() and self._reads_graphs:
             self._reads_graphs = False
             self._skip(Skipped(GRAPHS, "several threads train at once, and a graph in use cannot be read"))
-        self._thread = threading.current_thread()
+        self._thread = thread
 
     def finish(self, step: int) -> None:
         """The run is over; says what the searches had to leave out."""
@@ -168,13 +170,11 @@ class _Watch:
         return self.ticks.last + 1 >= self._next_check
 
     def is_due(self, ledger: Ledger, *, may_rest: bool) -> bool:
-        """True if this tick should search. Reads the young storages, at each tick first and at every 16th part later.
+        """True if this tick, which is a check, should search. Checks are each tick first, and every 16th part later.
 
         A tick that may rest, because searches are dear, only takes back what an earlier search has claimed.
         """
         now = self.ticks.last
-        if now < self._next_check:
-            return False
         self._next_check = now + max(1, now // 16)
         self.young = self.ticks.young(ledger)
         self._young_bytes.append(sum(record.block_bytes for _, record in self.young))

@@ -135,7 +135,7 @@ def test_the_process_keeps_a_long_run_in_little_memory_and_the_file_keeps_all_of
     with Recording(path) as recording:
         recording.begin(HEADER)
         for step in range(100):
-            recording.add(replace(reading(step), allocated_bytes=9_999 if step == 21 else 1024))
+            recording.add(reading(step)._replace(allocated_bytes=9_999 if step == 21 else 1024))
         timeline = recording.run().timeline
     assert len(timeline.readings) <= 16 and timeline.iterations == 100
     assert [each.step for each in timeline.readings[-4:]] == [96, 97, 98, 99]
@@ -163,5 +163,5 @@ def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest_too() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 1000])
 def test_no_more_than_asked_for_are_left(count: int) -> None:
-    left = thinned([reading(step) for step in range(count)], 8)
+    left = thinned([reading(step) for step in range(count)], 8, lambda each: each.allocated_bytes)
     assert len(left) <= 8 and left[-4:] == [reading(step) for step in range(count)][-4:]
