@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gc
+import signal
 import sys
 import threading
 import warnings
@@ -74,9 +75,12 @@ def state() -> dict[str, object]:
         "gc callbacks": [each for each in gc.callbacks if not each.__module__.startswith("hypothesis")],
         "garbage collector": (gc.isenabled(), gc.get_threshold()),
         "trace and profile function": (sys.gettrace(), sys.getprofile()),
+        "trace and profile function of new threads": (threading.gettrace(), threading.getprofile()),
         "exception hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
+        "other hooks": (sys.displayhook, sys.breakpointhook, sys.get_asyncgen_hooks(), tuple(sys.meta_path)),
+        "signal handlers": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
         "import": builtins.__import__,
-        "warnings": warnings.showwarning,
+        "warnings": (warnings.showwarning, [each for each in warnings.filters if "global hooks" in str(each[1])]),
     }
 
 
