@@ -1,15 +1,16 @@
-"""What watching costs: a CPU training loop of 20 ms steps, plain and under memory tools, in turns within one run.
+"""What watching costs: a CPU training loop of some 20 ms a step, plain and under memory tools, in turns within one run.
 
     python benchmarks/overhead.py [--memlab PYTHON]
 
-`--memlab` names the Python of an environment with torch and pytorch_memlab, whose line profiler is then measured too,
-beside a plain loop of that environment.
+`--memlab` names the Python of an environment with torch and pytorch_memlab, whose line profiler is then measured too.
+`_record_memory_history` needs a card and is measured where there is one. memdoctor has one mode only: it reads counters
+at each iteration, and looks closer where something grows; what observing a virtual card costs is in `attribution.py`.
 
-The machine may be busy: processor time is counted on one thread, each round runs every mode once, and a ratio is the
-median over rounds of a mode's time divided by the plain time of the same round. Entering, leaving and the first steps,
-in which memdoctor looks more often, are not steady state and stay outside of the clock. The hook itself is also clocked
-alone, and 100,000 empty iterations show what the process and the recording grow by. `_record_memory_history` needs a
-card and is measured where there is one.
+The machine may be busy. Each tool has a process of its own, which stays under the tool through the whole run, so that
+entering and the first iterations are not on the clock; the processes take turns of a few steps each while the others
+sleep. A ratio is a tool's time in a round divided by the plain time of that round: the median over rounds, with the
+interval that holds the true median in 95 of 100 runs. Independent of the machine's load are the Python functions of
+memdoctor that an iteration calls. 100,000 empty iterations show what the process and the recording grow by.
 """
 
 from __future__ import annotations
@@ -23,184 +24,178 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from _overhead_worker import TOOLS, training
 from _results import write
-from torch import nn
 
-ROUNDS = 6
-WARMUP_STEPS = 165
+WORKER = str(Path(__file__).with_name("_overhead_worker.py"))
+WARMUP_STEPS = 170
 """Searches of the heap come at iterations 5, 10, 20, 40, 80, 160, 320, 640, ... where nothing grows."""
-STEPS = 140
-BATCH_SIZE = 128
 ITERATIONS = 100_000
+CLOCKED_STEPS = 600
 
-Mode = Callable[[], contextlib.AbstractContextManager[object]]
-
-
-def training() -> Callable[[], None]:
-    """One step of a small convolutional network: some 20 ms, 14 modules, AdamW."""
-    torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    layers = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    head = [nn.Flatten(), nn.Linear(32 * 8 * 8, 128), nn.ReLU(), nn.Linear(128, 10)]
-    model = nn.Sequential(*layers, *head).to(device)
-    criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.AdamW(model.parameters())
-    images, labels = torch.randn(BATCH_SIZE, 1, 16, 16).to(device), torch.randint(10, (BATCH_SIZE,)).to(device)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        criterion(model(images), labels).backward()
-        optimizer.step()
-
-    return step
+Answer = dict[str, Any]
 
 
-def step_seconds(mode: Mode) -> float:
-    """Processor seconds a step, after the warm-up."""
-    step = training()
-    with mode() as tool:
-        each_step = getattr(tool, "reset_mod_stats", lambda: None)  # MemTracker wants it between iterations
-        for _ in range(WARMUP_STEPS):
-            step()
-            each_step()
-        started = time.process_time()
-        for _ in range(STEPS):
-            step()
-            each_step()
-        return (time.process_time() - started) / STEPS
+class Worker:
+    """A process with one training loop under one tool; sleeps between its turns."""
 
+    def __init__(self, tool: str, network: str, *words: str, python: str = sys.executable) -> None:
+        path = os.pathsep.join([str(Path(WORKER).parent.parent), os.environ.get("PYTHONPATH", "")])
+        self._process = subprocess.Popen(
+            [python, WORKER, tool, network, *words], env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )
 
-def compared(modes: dict[str, Mode]) -> dict[str, object]:
-    """Seconds a step and the ratio to the first mode, which is the plain one."""
-    rounds = [{name: step_seconds(mode) for name, mode in modes.items()} for _ in range(ROUNDS)]
-    figures: dict[str, object] = {}
-    for name in modes:
-        figures[name] = {
-            "step_seconds": round(statistics.median(seconds[name] for seconds in rounds), 6),
-            "ratio_to_plain": round(statistics.median(seconds[name] / seconds["plain"] for seconds in rounds), 4),
-        }
-        print(f"{name:32} {figures[name]}", flush=True)
-    return figures
+    def run(self, steps: int) -> Answer:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        while True:
+            line = self._process.stdout.readline()
+            if not line:
+                raise SystemExit(f"{self._process.args} ended with {self._process.wait()}")
+            with contextlib.suppress(ValueError):  # a tool's own words
+                return json.loads(line)  # type: ignore[no-any-return]  # what the worker prints
 
-
-def modes() -> dict[str, Mode]:
-    """Those that this environment has."""
-    import memdoctor
-
-    cpu = [torch.profiler.ProfilerActivity.CPU]
-    known: dict[str, Mode] = {
-        "plain": contextlib.nullcontext,
-        "memdoctor": memdoctor.profile,
-        "torch.profiler(profile_memory)": lambda: torch.profiler.profile(activities=cpu, profile_memory=True),
-    }
-    with contextlib.suppress(ImportError):
-        from torch.distributed._tools.mem_tracker import MemTracker
-
-        known["MemTracker"] = MemTracker
-    if torch.cuda.is_available():
-        known["_record_memory_history"] = recorded_history
-    return known
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 @contextlib.contextmanager
-def recorded_history() -> Iterator[None]:
-    torch.cuda.memory._record_memory_history()
+def workers(tools: Sequence[str], network: str, memlab: str | None) -> Iterator[dict[str, Worker]]:
+    started = {
+        tool: Worker(tool, network, python=memlab if memlab and tool == "pytorch_memlab" else sys.executable)
+        for tool in tools
+    }
     try:
-        yield
+        for worker in started.values():
+            worker.run(WARMUP_STEPS)
+        yield started
     finally:
-        torch.cuda.memory._record_memory_history(enabled=None)
+        for worker in started.values():
+            worker.close()
 
 
-def memlab_modes() -> dict[str, Mode]:
-    """pytorch_memlab traces the lines of functions that it is told of: here, of the whole step."""
-    from pytorch_memlab import LineProfiler
+def compared(tools: Sequence[str], network: str, rounds: int, steps: int, memlab: str | None = None) -> Answer:
+    """Milliseconds a step, and the ratio to the plain loop by processor time and on the wall."""
+    with workers(tools, network, memlab) as started:
+        turns = [{name: worker.run(steps) for name, worker in started.items()} for _ in range(rounds)]
+    figures: Answer = {"rounds": rounds, "steps_per_round": steps}
+    for name in tools:
+        figures[name] = {"step_ms": round(1000 * statistics.median(turn[name]["processor"] for turn in turns) / steps, 3)}
+        for clock in ("processor", "wall"):
+            ratios = sorted(turn[name][clock] / turn["plain"][clock] for turn in turns)
+            figures[name][f"{clock}_ratio"] = middle(ratios)
+        print(f"{network:16} {name:32} {figures[name]}", flush=True)
+    return figures
 
-    @contextlib.contextmanager
-    def traced() -> Iterator[None]:
-        with LineProfiler(nn.Sequential.forward, torch.optim.AdamW.step, training):
-            yield
 
-    return {"plain": contextlib.nullcontext, "pytorch_memlab": traced}
-
-
-def hook_microseconds() -> dict[str, float]:
-    """Processor time of the hook that ends an iteration, in the training loop above."""
-    import memdoctor
-    from memdoctor.session import Session
-
-    clocked: list[int] = []
-    inner = Session._on_iteration
-
-    def timed(session: Session, unit: str, phase: str) -> None:
-        began = time.thread_time_ns()
-        inner(session, unit, phase)
-        clocked.append(time.thread_time_ns() - began)
-
-    Session._on_iteration = timed  # type: ignore[method-assign]  # the clock around it
-    try:
-        step = training()
-        with memdoctor.profile():
-            for _ in range(WARMUP_STEPS + 1000):
-                step()
-    finally:
-        Session._on_iteration = inner  # type: ignore[method-assign]  # put back
-    steady = [nanoseconds / 1000 for nanoseconds in clocked[WARMUP_STEPS:]]
+def middle(ordered: Sequence[float]) -> dict[str, float]:
+    """The median, and the order statistics between which the true one lies in 95 of 100 cases."""
+    count = len(ordered)
+    below = max(0, int(count / 2 - 0.98 * count ** 0.5))
     return {
-        "median": round(statistics.median(steady), 1),
-        "mean, with two searches of the heap and some readings of the process tree": round(statistics.fmean(steady), 1),
+        "median": round(statistics.median(ordered), 4),
+        "from": round(ordered[below], 4),
+        "to": round(ordered[count - 1 - below], 4),
     }
 
 
-def growth() -> dict[str, float]:
+def hook_microseconds(tool: str) -> dict[str, float]:
+    """Wall time in memdoctor's hooks of each iteration of the 20 ms loop, whose caches the computation has emptied."""
+    worker = Worker(tool, "small network", "clocked")
+    try:
+        worker.run(WARMUP_STEPS)
+        clocked = sorted(worker.run(CLOCKED_STEPS)["hooks"])
+    finally:
+        worker.close()
+    figures = {
+        "lower quartile": round(clocked[len(clocked) // 4], 1), **middle(clocked),
+        "mean, with a search of the heap and readings of the process tree": round(statistics.fmean(clocked), 1),
+    }
+    print(f"hooks            {tool:32} {figures}", flush=True)
+    return figures
+
+
+def calls_per_iteration(network: str) -> float:
+    """Python functions of memdoctor that a steady iteration calls."""
+    import memdoctor
+
+    folder, calls = str(Path(memdoctor.__file__).parent), 0
+
+    def count(frame: Any, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename.startswith(folder)
+
+    step = training(network)
+    with memdoctor.profile():
+        for _ in range(WARMUP_STEPS):
+            step()
+        sys.setprofile(count)
+        try:
+            for _ in range(100):
+                step()
+        finally:
+            sys.setprofile(None)
+    return calls / 100
+
+
+def growth(each: Callable[[], object] = lambda: None) -> dict[str, float]:
     """Bytes an iteration: of the process between a fifth and the end of very many, and of the recording."""
     import memdoctor
     from memdoctor.sensing.host import host_heap_bytes
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.mdoc"
+        began = time.process_time()
         with memdoctor.profile(output=path) as prof:
             for number in range(ITERATIONS):
+                each()
                 prof.step()
                 if number == ITERATIONS // 5:
                     before_bytes = host_heap_bytes()
             grown_bytes = host_heap_bytes() - before_bytes
+            seconds = time.process_time() - began
         file_bytes = path.stat().st_size
     return {
         "iterations": ITERATIONS,
         "heap_bytes_per_iteration": round(grown_bytes / (0.8 * ITERATIONS), 2),
         "recording_bytes_per_iteration": round(file_bytes / ITERATIONS, 1),
+        "processor_microseconds_per_iteration": round(1e6 * seconds / ITERATIONS, 1),
     }
-
-
-def memlab(python: str) -> dict[str, object]:
-    """The same loop in that environment, by this file itself."""
-    path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    words = [python, __file__, "--only-memlab"]
-    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]  # what `main` prints there
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memlab", metavar="PYTHON", help="Python of an environment with pytorch_memlab")
-    parser.add_argument("--only-memlab", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=40)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    if chosen.only_memlab:
-        print(json.dumps(compared(memlab_modes())))
-        return
-    figures: dict[str, object] = {"rounds": ROUNDS, "steps_per_round": STEPS, **compared(modes())}
-    figures["hook_microseconds"] = hook_microseconds()
+    tools = [
+        name for name in TOOLS
+        if (name != "pytorch_memlab" or chosen.memlab)
+        and (name != "_record_memory_history" or torch.cuda.is_available())
+    ]
+    figures: Answer = {"load_average": [round(load, 1) for load in os.getloadavg()]}
+    figures["small network"] = compared(tools, "small network", chosen.rounds, 8, chosen.memlab)
+    figures["1,000 modules"] = compared(["plain", "memdoctor"], "1,000 modules", chosen.rounds // 2, 4)
+    figures["hook_microseconds"] = {
+        tool: hook_microseconds(tool) for tool in ("memdoctor", "memdoctor, counters of a card")
+    }
+    figures["calls_per_iteration"] = {each: calls_per_iteration(each) for each in ("small network", "1,000 modules")}
     figures["growth"] = growth()
-    figures["pytorch_memlab, own environment"] = memlab(chosen.memlab) if chosen.memlab else "not measured"
-    for name in ("hook_microseconds", "growth", "pytorch_memlab, own environment"):
-        print(f"{name:32} {figures[name]}")
+    for name in ("calls_per_iteration", "growth"):
+        print(f"{name:16} {figures[name]}")
+    if not chosen.memlab:
+        figures["pytorch_memlab"] = "not measured"
     print(write("overhead", figures))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
