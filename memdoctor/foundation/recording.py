@@ -95,8 +95,8 @@ class Recording:
             self._keep(line, record.allocated_bytes)
         else:
             line = _line(record)
-        if not isinstance(record, (MemoryReading, Refused)):  # what is kept of refusals is in how the run ended
-            self._records.append(record)
+            if not isinstance(record, Refused):  # what is kept of them is in how the run ended
+                self._records.append(record)
         if self._header is not None:
             self._write(line)
 
