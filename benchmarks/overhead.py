@@ -88,7 +88,8 @@ def compared(tools: Sequence[str], network: str, rounds: int, steps: int, memlab
         turns = [{name: worker.run(steps) for name, worker in started.items()} for _ in range(rounds)]
     figures: Answer = {"rounds": rounds, "steps_per_round": steps}
     for name in tools:
-        figures[name] = {"step_ms": round(1000 * statistics.median(turn[name]["processor"] for turn in turns) / steps, 3)}
+        seconds = statistics.median(turn[name]["processor"] for turn in turns)
+        figures[name] = {"step_ms": round(1000 * seconds / steps, 3)}
         for clock in ("processor", "wall"):
             ratios = sorted(turn[name][clock] / turn["plain"][clock] for turn in turns)
             figures[name][f"{clock}_ratio"] = middle(ratios)

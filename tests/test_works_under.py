@@ -182,4 +182,4 @@ def test_the_cells_of_a_real_notebook(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def shown(cell: object) -> str:
     """Everything that a cell has written."""
-    return "".join(output.get("text", "") for output in cell.outputs)  # type: ignore[attr-defined]  # nbformat is untyped
+    return "".join(output.get("text", "") for output in cell.outputs)  # type: ignore[attr-defined]  # untyped

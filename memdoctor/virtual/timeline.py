@@ -43,7 +43,7 @@ class StepReadings:
             step=self._steps, phase="train", seconds=seconds, host_bytes=_resident_bytes(), **self._counters()))
         self._steps += 1
         if len(self._readings) >= 2 * _MOST:
-            self._readings = thinned(self._readings, _MOST)
+            self._readings = thinned(self._readings, _MOST, lambda reading: reading.allocated_bytes)
 
 
 def _resident_bytes() -> int:
