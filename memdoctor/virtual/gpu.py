@@ -169,13 +169,8 @@ class VirtualGPU:
         """
         return self._readings.timeline
 
-    def _counters(self) -> dict[str, int]:
-        return {
-            "allocated_bytes": self.allocated_bytes,
-            "reserved_bytes": self.reserved_bytes,
-            "peak_bytes": self.max_allocated_bytes,
-            "live_bytes": self.live_bytes,
-        }
+    def _counters(self) -> tuple[int, int, int, int]:
+        return self.allocated_bytes, self.reserved_bytes, self.max_allocated_bytes, self.live_bytes
 
     def snapshot(self) -> dict[str, Any]:
         """As `torch.cuda.memory._snapshot()`; pickled, PyTorch's memory_viz reads it.

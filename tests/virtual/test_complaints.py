@@ -44,7 +44,7 @@ WORDS = {
         "Input type (torch.cuda.HalfTensor) and weight type (torch.cuda.FloatTensor) should be the same"),
     "picture on the host": (
         lambda: nn.Conv2d(3, 3, 1).cuda()(torch.zeros(1, 3, 2, 2)),
-        "Input type (torch.FloatTensor) and weight type (torch.cuda.FloatTensor) should be the same"),
+        "got weight is on cuda:0, different from other tensors on cpu"),
     "index on the host": (lambda: card(3).index_add_(0, torch.tensor([0]), card(1)),
                           "but got (self) cuda:0, (index) cpu, and (source) cuda:0"),
     "type of indices": (lambda: nn.Embedding(3, 4).cuda()(card(2)), "but got torch.cuda.FloatTensor instead"),
