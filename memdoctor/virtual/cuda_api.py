@@ -58,6 +58,7 @@ def _number(device: Any) -> int:
     return int(_get_device_index(device, optional=True))
 
 
+# long: one name of torch.cuda after the other, which share the number of the current card
 def device_attributes(card: Card, total_bytes: int, count: int) -> dict[str, Any]:
     """The cards themselves: all of one kind, and ready."""
     properties = properties_of(card, total_bytes)
@@ -122,6 +123,7 @@ def device_attributes(card: Card, total_bytes: int, count: int) -> dict[str, Any
     }
 
 
+# long: one name of torch.cuda.memory after the other
 def memory_attributes(ledgers: Sequence[Ledger], total_bytes: int, taken_bytes: int) -> dict[str, Any]:
     """Counters and switches of the caching allocator, from the simulation; `taken_bytes` are not PyTorch's."""
     def ledger_of(device: Any) -> Ledger:
