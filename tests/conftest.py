@@ -78,6 +78,7 @@ def state() -> dict[str, object]:
         "trace and profile function of new threads": (threading.gettrace(), threading.getprofile()),
         "exception hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
         "other hooks": (sys.displayhook, sys.breakpointhook, sys.get_asyncgen_hooks(), tuple(sys.meta_path)),
+        # PyTorch's loaders set theirs of SIGCHLD for good.
         "signal handlers": [signal.getsignal(each) for each in sorted(signal.valid_signals() - {signal.SIGCHLD})],
         "import": builtins.__import__,
         "warnings": (warnings.showwarning, [each for each in warnings.filters if "global hooks" in str(each[1])]),
