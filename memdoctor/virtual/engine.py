@@ -15,6 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from memdoctor.virtual.complaints import of_a_card
+from memdoctor.virtual.numbering import BackwardNumbers
 from memdoctor.virtual.patches import Patches
 
 Modes = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -22,7 +23,8 @@ Modes = Callable[[], contextlib.AbstractContextManager[Any]]
 
 def keep_modes(patches: Patches, device_mode: TorchFunctionMode, both_modes: Modes) -> None:
     """Wrap the engine, the constructor of saved-tensor hooks and the first function of every new thread."""
-    run_backward = _in_words_of_a_card(_in_mode(torch.autograd.graph._engine_run_backward, device_mode))
+    numbered = BackwardNumbers().after(torch.autograd.graph._engine_run_backward)
+    run_backward = _in_words_of_a_card(_in_mode(numbered, device_mode))
     for owner in (torch.autograd.graph, torch.autograd):
         patches.replace(owner, "_engine_run_backward", run_backward)
     hooks = torch.autograd.graph.saved_tensors_hooks

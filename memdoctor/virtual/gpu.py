@@ -45,7 +45,7 @@ from memdoctor.virtual.placement import PLACEMENT, patch_placement
 from memdoctor.virtual.precision import precision
 from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder, Rule
-from memdoctor.virtual.recurrent import flatten_weights, uses_cudnn
+from memdoctor.virtual.recurrent import flatten_weights, is_acceptable
 from memdoctor.virtual.registration import registered
 from memdoctor.virtual.printed_errors import patch_printed_errors
 from memdoctor.virtual.saving import patch_saving
@@ -340,7 +340,7 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
 
 def _patch_cudnn(patches: Patches) -> None:
     """A CPU build knows nothing of cuDNN; recurrent layers ask whether their weights should lie in one buffer."""
-    patches.set(torch.backends.cudnn, "is_acceptable", uses_cudnn)
+    patches.set(torch.backends.cudnn, "is_acceptable", is_acceptable)
     patches.set(torch.backends.cudnn, "is_available", lambda: True)
     patches.set(torch, "_use_cudnn_rnn_flatten_weight", lambda: True)
     patches.set(torch, "_cudnn_rnn_flatten_weight", flatten_weights)

@@ -129,6 +129,12 @@ class Recorder(TorchDispatchMode):
         """The tensor, or a contiguous copy of it on the card."""
         return tensor if tensor.is_contiguous() else self.new(tensor.shape, tensor.dtype)
 
+    def resized(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """As `resize_`: a storage that is too small makes room for a larger one, one that is too large stays."""
+        tensor.resize_(shape)
+        self._follow_size(tensor)
+        return tensor
+
     def admit(self, out: Any) -> None:
         """Enter the storages of a result that are on the card and not in the ledger yet."""
         if isinstance(out, torch.Tensor):

@@ -50,11 +50,12 @@ def _packed_kernel(name: str) -> Callable[..., Any]:
         num_layers: int, dropout: float, train: bool, bidirectional: bool,
     ) -> Any:
         with torch._C.DisableTorchFunction():
-            if not uses_cudnn(data):
-                return getattr(getattr(aten, name), "data")._op_dk(
-                    torch._C.DispatchKey.CompositeImplicitAutograd, data, batch_sizes, hidden, params, has_biases,
-                    num_layers, dropout, train, bidirectional)
             state = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden, None]
+            if not uses_cudnn(data):
+                given = [part for part in state if part is not None]
+                return run_layers(
+                    CELLS[name], data, given, params, has_biases, num_layers, dropout, train, bidirectional, False,
+                    batch_sizes.tolist())
             return _cudnn_layer(
                 name, data, state, params, has_biases, num_layers, dropout, train, bidirectional, False,
                 batch_sizes.tolist())
@@ -76,8 +77,16 @@ def _cudnn_layer(
     return tuple(out[:3] if name == "lstm" else out[:2])
 
 
+def is_acceptable(tensor: torch.Tensor) -> bool:
+    """As `torch.backends.cudnn.is_acceptable`, which decides whether weights are put into one buffer beforehand.
+
+    It knows fewer types than cuDNN's layers take: weights in bfloat16 go into a new buffer at each call.
+    """
+    return uses_cudnn(tensor) and tensor.dtype is not torch.bfloat16
+
+
 def uses_cudnn(tensor: torch.Tensor) -> bool:
-    """As `torch.backends.cudnn.is_acceptable` on a card; asked with the function mode in place, and without."""
+    """Whether recurrent layers are cuDNN's; asked with the function mode in place, and without."""
     return (tensor.is_cuda or tensor.is_meta) and torch.backends.cudnn.enabled and tensor.dtype in _DTYPES
 
 

@@ -6,6 +6,8 @@ once, as they are on the host (`FullLayer` of aten/src/ATen/native/RNN.cpp).
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,8 +24,14 @@ Cell = Callable[[torch.Tensor, State, Params, bool], State]
 def run_layers(
     cell: Cell, data: torch.Tensor, state: Sequence[torch.Tensor], params: Sequence[torch.Tensor], has_biases: bool,
     num_layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+    batch_sizes: Sequence[int] = (),
 ) -> tuple[torch.Tensor, ...]:
-    """Outputs of the last layer, then the stacked last states; arguments as those of `aten::lstm.input`."""
+    """Outputs of the last layer, then the stacked last states; arguments as those of `aten::lstm.input`.
+
+    With `batch_sizes`, those of `aten::lstm.data`: sequences of different lengths in one piece, and how many of them
+    are left at each step.
+    """
+    walk = functools.partial(_run_packed_steps, batch_sizes) if batch_sizes else _run_steps
     data = data.transpose(0, 1) if batch_first else data
     directions = 2 if bidirectional else 1
     states = list(zip(*(part.unbind(0) for part in state)))
@@ -34,7 +42,7 @@ def run_layers(
         for way in range(directions):
             number = layer * directions + way
             own = params[number * count: (number + 1) * count]
-            out, end = _run_steps(cell, data, states[number], own, has_biases, is_reversed=way == 1)
+            out, end = walk(cell, data, states[number], own, has_biases, is_reversed=way == 1)
             outputs.append(out)
             last.append(end)
         data = torch.cat(outputs, -1) if bidirectional else outputs[0]
@@ -52,6 +60,40 @@ def _run_steps(
         state = cell(step, state, params, has_biases)
         outputs.append(state[0])
     return torch.stack(outputs[::-1] if is_reversed else outputs, 0), state
+
+
+def _run_packed_steps(
+    batch_sizes: Sequence[int], cell: Cell, data: torch.Tensor, state: State, params: Params, has_biases: bool,
+    is_reversed: bool,
+) -> tuple[torch.Tensor, State]:
+    """Longest sequences first: forward, states drop out as sequences end; backward, they join as those begin.
+
+    As `PackedLayer` and `ReversedPackedLayer` of aten/src/ATen/native/RNN.cpp.
+    """
+    starts = list(itertools.accumulate(batch_sizes, initial=0))
+    places = list(zip(starts, batch_sizes))
+    whole, outputs, ended = state, [], []
+    state = _rows(whole, 0, batch_sizes[-1]) if is_reversed else whole
+    last = batch_sizes[-1] if is_reversed else batch_sizes[0]
+    for start, size in reversed(places) if is_reversed else places:
+        if size < last:
+            ended.append(_rows(state, size, last))
+            state = _rows(state, 0, size)
+        elif size > last:
+            state = _together([state, _rows(whole, last, size)])
+        last = size
+        state = cell(data.narrow(0, start, size), state, params, has_biases)
+        outputs.append(state[0])
+    out = torch.cat(outputs[::-1] if is_reversed else outputs, 0)
+    return out, state if is_reversed else _together([state, *reversed(ended)])
+
+
+def _rows(state: State, start: int, end: int) -> State:
+    return tuple(part.narrow(0, start, end - start) for part in state)
+
+
+def _together(states: Sequence[State]) -> State:
+    return tuple(torch.cat(parts, 0) for parts in zip(*states))
 
 
 def _lstm(data: torch.Tensor, state: State, params: Params, has_biases: bool) -> State:

@@ -10,7 +10,7 @@ from typing import Any
 
 from memdoctor.virtual.operators import (
     attention, batch_norm, convolution, ctc, embedding, encoder_layer, foreach, grouped, indexing, losses, matmul,
-    normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unmodelled,
+    normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -33,5 +33,6 @@ OPERATORS: dict[Any, Rule] = {
     **softmax.RULES,
     **sorting.RULES,
     **sparse.RULES,
+    **unfolding.RULES,
     **unmodelled.RULES,
 }

@@ -1,4 +1,4 @@
-"""Convolution: output, operands in one memory format, and without cuDNN a buffer of columns.
+"""Convolution by cuDNN: operands in one memory format, and the output.
 
 cuDNN chooses its workspace at run time: `RULES` leave it out, `WITH_WORKSPACE` take the model in `kernels/`.
 """
@@ -6,14 +6,15 @@ cuDNN chooses its workspace at run time: `RULES` leave it out, `WITH_WORKSPACE` 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from memdoctor.virtual.kernels.convolution import backward_workspace_bytes, unfolded_columns_bytes
-from memdoctor.virtual.operators.matmul import hold_workspace
-from memdoctor.virtual.operators.reductions import play_scratch
+from memdoctor.virtual.kernels.convolution import backward_workspace_bytes, depthwise_is_cudnns
+from memdoctor.virtual.kernels.memory_formats import is_like_channels_last
+from memdoctor.virtual.operators import native_convolution
+from memdoctor.virtual.operators.native_convolution import Call, bias_gradient
 from memdoctor.virtual.precision import CONVOLUTIONS
 from memdoctor.virtual.recorder import Recorder, Rule
 
@@ -23,16 +24,38 @@ _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 def _convolution(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`."""
-    tensor, weight = args[:2]
+    tensor, weight, bias = args[:3]
+    call = Call(*args[3:9])
     recorder.ledger.kinds.add(CONVOLUTIONS)
-    layout = _memory_format(tensor, weight)
     shape = recorder.run_unrecorded(func, args, kwargs).shape
-    out = _new(recorder, shape, tensor.dtype, layout)
+    if tensor.dim() == 3:
+        tensor = recorder.contiguous(tensor).unsqueeze(2)
+        weight, call = weight.unsqueeze(2), call.in_two_dimensions()
+        shape = torch.Size((*shape[:2], 1, shape[2]))
+    out = (
+        native_convolution.forward(recorder, tensor, weight, bias is not None, call, shape[2:])
+        if _is_native(tensor, weight, call) else _cudnn_forward(recorder, tensor, weight, shape))
+    return out.squeeze(2) if args[0].dim() == 3 else out
+
+
+def _cudnn_forward(
+    recorder: Recorder, tensor: torch.Tensor, weight: torch.Tensor, shape: Sequence[int]
+) -> torch.Tensor:
+    layout = _memory_format(tensor, weight)
     operands = [_in_format(recorder, operand, layout) for operand in (tensor, weight)]
-    with recorder.ledger.scratch(_columns(tensor, weight, out.shape[2:], args)):
-        _hold_workspace(recorder)
-        del operands
-        return out
+    out = _new(recorder, shape, tensor.dtype, layout)
+    del operands
+    return out
+
+
+def _is_native(tensor: torch.Tensor, weight: torch.Tensor, call: Call) -> bool:
+    """Whether PyTorch's own kernels do it: without cuDNN, and most of those with one channel a group."""
+    if not torch.backends.cudnn.enabled:
+        return True
+    if not call.is_depthwise(tensor, weight) or _memory_format(tensor, weight) is not torch.contiguous_format:
+        return False
+    return tensor.dim() == 5 or not depthwise_is_cudnns(
+        tensor.shape, weight.shape[2:], call.stride, is_dilated=call.is_dilated, is_half=tensor.dtype is torch.float16)
 
 
 Workspace = Callable[[Recorder, torch.Tensor, torch.Tensor, torch.Tensor], int]
@@ -43,20 +66,34 @@ def _backward(
     workspace: Workspace, recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """`(grad_output, input, weight, bias_sizes, stride, ..., groups, output_mask)`."""
-    grad, tensor, weight, bias_sizes = args[:4]
-    mask = args[-1]
-    workspace_bytes = workspace(recorder, grad, tensor, weight)
-    columns = _columns(tensor, weight, grad.shape[2:], (None, None, None, *args[4:]))
-    grad_input = _input_gradient(recorder, grad, tensor, weight, workspace_bytes) if mask[0] else None
-    with recorder.ledger.scratch(columns if mask[0] else []):
-        _hold_workspace(recorder)
-        grad_weight = _weight_gradient(recorder, grad, tensor, weight, workspace_bytes) if mask[1] else None
-        with recorder.ledger.scratch([] if mask[0] else columns):
-            pass
-    grad_bias = recorder.new(bias_sizes, grad.dtype) if mask[2] else None
-    if grad_bias is not None:
-        play_scratch(recorder, grad, [dim for dim in range(grad.dim()) if dim != 1], grad_bias)
-    return grad_input, grad_weight, grad_bias
+    grad, tensor, weight = args[:3]
+    call, mask = Call(*args[4:10]), args[10]
+    if tensor.dim() == 3:
+        tensor = recorder.contiguous(tensor)
+        grad, tensor, weight = (part.unsqueeze(2) for part in (grad, tensor, weight))
+        call = call.in_two_dimensions()
+    of_input, of_weight, of_bias = (
+        native_convolution.backward(recorder, grad, tensor, weight, call, mask)
+        if _is_native(tensor, weight, call) else _cudnn_backward(workspace, recorder, grad, tensor, weight, mask))
+    if args[1].dim() == 3:
+        of_input, of_weight = (part if part is None else part.squeeze(2) for part in (of_input, of_weight))
+    return of_input, of_weight, of_bias
+
+
+def _cudnn_backward(
+    workspace: Workspace, recorder: Recorder, grad: torch.Tensor, tensor: torch.Tensor, weight: torch.Tensor,
+    mask: Sequence[bool],
+) -> native_convolution.Gradients:
+    """Input, weight and gradient are brought into one format for both; the input only where it is needed."""
+    nbytes = workspace(recorder, grad, tensor, weight)
+    layout = _memory_format(tensor, weight)
+    tensor = _in_format(recorder, tensor, layout) if mask[1] else tensor
+    weight = _in_format(recorder, weight, layout)
+    same = grad if _suggested(grad) is _suggested(tensor) else _in_format(recorder, grad, _suggested(tensor))
+    of_input = _input_gradient(recorder, same, tensor, weight, nbytes) if mask[0] else None
+    of_weight = _weight_gradient(recorder, same, tensor, weight, nbytes) if mask[1] else None
+    del tensor, weight, same
+    return of_input, of_weight, bias_gradient(recorder, grad) if mask[2] else None
 
 
 def _input_gradient(
@@ -111,23 +148,15 @@ def _allows_tf32() -> bool:
     return switches.conv.fp32_precision == "tf32" if hasattr(switches, "conv") else bool(switches.allow_tf32)
 
 
-def _hold_workspace(recorder: Recorder) -> None:
-    """Without cuDNN, convolutions are matrix products."""
-    if not torch.backends.cudnn.enabled:
-        hold_workspace(recorder)
-
-
 def _memory_format(tensor: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
     """Channels last if input or weight is (`cudnn_conv_suggest_memory_format`, aten/src/ATen/native/ConvUtils.h)."""
-    last = _FORMATS.get(tensor.dim())
-    if last is not None and any(_is_channels_last(operand, last) for operand in (tensor, weight)):
-        return last
-    return torch.contiguous_format
+    either = (_suggested(operand) for operand in (tensor, weight))
+    return next((layout for layout in either if layout is not torch.contiguous_format), torch.contiguous_format)
 
 
-def _is_channels_last(tensor: torch.Tensor, last: torch.memory_format) -> bool:
-    """As `suggest_memory_format`: what is contiguous in both ways counts by its strides."""
-    return tensor.is_contiguous(memory_format=last) and not tensor.is_contiguous()
+def _suggested(tensor: torch.Tensor) -> torch.memory_format:
+    """As `Tensor::suggest_memory_format`."""
+    return _FORMATS[tensor.dim()] if is_like_channels_last(tensor.shape, tensor.stride()) else torch.contiguous_format
 
 
 def _in_format(recorder: Recorder, tensor: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
@@ -137,36 +166,16 @@ def _in_format(recorder: Recorder, tensor: torch.Tensor, layout: torch.memory_fo
 
 
 def _new(
-    recorder: Recorder, shape: torch.Size, dtype: torch.dtype, layout: torch.memory_format
+    recorder: Recorder, shape: Sequence[int], dtype: torch.dtype, layout: torch.memory_format
 ) -> torch.Tensor:
     out = torch.empty(shape, dtype=dtype, device="meta", memory_format=layout)
     recorder.admit(out)
     return out
 
 
-def _columns(
-    tensor: torch.Tensor, weight: torch.Tensor, output: torch.Size, args: tuple[Any, ...]
-) -> list[int]:
-    """Scratch of the path without cuDNN: two dimensions, one group, no dilation."""
-    stride, padding, dilation, transposed, _, groups = args[3:9]
-    is_plain = tensor.dim() == 4 and groups == 1 and not transposed and all(step == 1 for step in dilation)
-    if torch.backends.cudnn.enabled or not is_plain:
-        return []
-    nbytes = unfolded_columns_bytes(
-        tensor.shape[1], weight.shape[2:], stride, padding, output, tensor.element_size())
-    return [nbytes] if nbytes else []
-
-
-def _columns_of(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`im2col` copies its input first, also a contiguous one."""
-    with recorder.ledger.scratch([args[0].nbytes]):
-        return recorder.run(func, args, kwargs)
-
-
 RULES: dict[Any, Rule] = {
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: functools.partial(_backward, _no_workspace),
-    aten.im2col.default: _columns_of,
 }
 WITH_WORKSPACE: dict[Any, Rule] = {
     aten.convolution_backward.default: functools.partial(_backward, _modelled_workspace),

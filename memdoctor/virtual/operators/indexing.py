@@ -91,9 +91,15 @@ def _scatter_reduce(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs
 
 
 def _roll(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """One dimension after the other, with every step alive until the end (native/TensorTransformations.h)."""
+    """One dimension after the other, with every step alive until the end (native/TensorTransformations.h).
+
+    The first begins with a copy of a tensor that is not contiguous, and drops it.
+    """
     tensor, shifts = args[:2]
+    copy = recorder.contiguous(tensor)
     with recorder.ledger.scratch([tensor.nbytes] * (len(shifts) - 1)):
+        if len(shifts) > 1:
+            del copy
         return recorder.run(func, args, kwargs)
 
 

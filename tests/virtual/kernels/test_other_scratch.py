@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from memdoctor.virtual.kernels.convolution import unfolded_columns_bytes
+from memdoctor.virtual.kernels.convolution import columns_bytes, depthwise_is_cudnns, reads_input_as_it_is
 from memdoctor.virtual.kernels.embedding import embedding_backward_held
 from memdoctor.virtual.kernels.foreach import foreach_norm_scratch
 from memdoctor.virtual.kernels.matmul import cublas_workspace_bytes, needs_copy
+from memdoctor.virtual.kernels.memory_formats import is_like_channels_last
 from memdoctor.virtual.kernels.normalization import channels_last_scratch, layer_norm_backward_scratch
 
 
@@ -80,12 +81,57 @@ def test_operands_that_cublas_cannot_read(shape: tuple[int, ...], strides: tuple
 
 
 @pytest.mark.parametrize(
-    ("channels", "kernel", "stride", "padding", "output", "expected"),
+    ("channels", "kernel", "positions", "expected"),
     [
-        pytest.param(3, (7, 7), (2, 2), (3, 3), (112, 112), 7_375_872, id="stem"),
-        pytest.param(64, (1, 1), (2, 2), (0, 0), (28, 28), 200_704, id="strided 1x1"),
-        pytest.param(64, (1, 1), (1, 1), (0, 0), (56, 56), 0, id="plain 1x1 reads the input"),
+        pytest.param(3, (7, 7), (112, 112), 7_375_872, id="stem"),
+        pytest.param(64, (1, 1), (28, 28), 200_704, id="kernel of one element"),
+        pytest.param(8, (3, 3, 3), (6, 10, 10), 518_400, id="volume"),
     ],
 )
-def test_columns_of_a_convolution_without_cudnn(channels, kernel, stride, padding, output, expected) -> None:
-    assert unfolded_columns_bytes(channels, kernel, stride, padding, output, 4) == expected
+def test_columns_of_a_convolution_without_cudnn(channels, kernel, positions, expected) -> None:
+    assert columns_bytes(channels, kernel, positions, 4) == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "expected"),
+    [
+        pytest.param((1, 1), (1, 1), (0, 0), True, id="plain 1x1"),
+        pytest.param((1, 1), (2, 2), (0, 0), False, id="strided 1x1"),
+        pytest.param((3, 3), (1, 1), (0, 0), False, id="3x3"),
+    ],
+)
+def test_which_convolution_reads_its_input_as_it_is(kernel, stride, padding, expected) -> None:
+    assert reads_input_as_it_is(kernel, stride, padding) is expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "is_half", "expected"),
+    [
+        pytest.param((8, 64, 20, 20), (3, 3), (1, 1), True, True, id="half, stride 1"),
+        pytest.param((8, 64, 20, 20), (3, 3), (1, 1), False, False, id="float"),
+        pytest.param((8, 16, 20, 20), (3, 3), (1, 1), True, False, id="few channels"),
+        pytest.param((8, 64, 20, 20), (7, 7), (1, 1), True, False, id="large kernel"),
+        pytest.param((8, 64, 20, 20), (3, 3), (2, 2), True, False, id="stride 2"),
+        pytest.param((1, 64, 20, 20), (3, 3), (2, 2), True, True, id="stride 2, one sample"),
+        pytest.param((8, 64, 1, 200), (1, 4), (1, 1), True, True, id="one dimension"),
+    ],
+)
+def test_which_depthwise_convolutions_are_cudnns(shape, kernel, stride, is_half, expected) -> None:
+    assert depthwise_is_cudnns(shape, kernel, stride, is_dilated=False, is_half=is_half) is expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "expected"),
+    [
+        pytest.param((2, 3, 4, 5), (60, 1, 15, 3), True, id="channels last"),
+        pytest.param((2, 3, 4, 5), (60, 20, 5, 1), False, id="contiguous"),
+        pytest.param((2, 3, 4, 5), (240, 1, 60, 12), True, id="every fourth pixel"),
+        pytest.param((2, 1, 4, 5), (20, 20, 5, 1), False, id="one channel"),
+        pytest.param((2, 3, 1, 1), (3, 1, 1, 1), False, id="one pixel"),
+        pytest.param((2, 3, 1, 5), (15, 1, 15, 3), True, id="one dimension, transposed"),
+        pytest.param((2, 3, 2, 4, 5), (120, 1, 60, 15, 3), True, id="volume"),
+        pytest.param((6, 4, 5), (20, 1, 4), False, id="three dimensions have no such format"),
+    ],
+)
+def test_what_counts_as_channels_last(shape, strides, expected) -> None:
+    assert is_like_channels_last(shape, strides) is expected

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import attention, numerics, optimizers, pictures, recurrent, several_processes, tables
+from . import (
+    agents, architectures, attention, habits, numerics, optimizers, pictures, recurrent, scenes, sequences,
+    several_processes, tables,
+)
 from .training import Step
 
 STEPS = 3
@@ -15,7 +18,9 @@ FIRST_STEP_ONLY = frozenset(maker.__name__ for maker in several_processes.PROGRA
 
 PROGRAMS: dict[str, Callable[[], Step]] = {
     maker.__name__: maker
-    for module in (attention, numerics, optimizers, pictures, recurrent, several_processes, tables)
+    for module in (
+        attention, numerics, optimizers, pictures, recurrent, several_processes, tables, agents, architectures, habits,
+        scenes, sequences)
     for maker in module.PROGRAMS
 }
 _CARDS = {"ampere": "a100-80gb", "turing": "t4"}

@@ -34,6 +34,13 @@ def training(
     return step
 
 
+def without_cudnn(step: Step) -> Step:
+    def run() -> None:
+        with torch.backends.cudnn.flags(enabled=False):
+            step()
+    return run
+
+
 def tokens(batch: int, length: int, count: int) -> torch.Tensor:
     return torch.randint(0, count, (batch, length)).cuda()
 
