@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from memdoctor.virtual.kernels.recurrent import flat_elements
 from memdoctor.virtual.recurrent_steps import CELLS, gru_step, run_layers
 
 aten = torch.ops.aten
@@ -101,7 +102,7 @@ def _cast_or_flat(
         return data, state, params, _flat_buffer(params)
     buffer = _flat_buffer(params)
     if params[0].dtype is not torch.float16:
-        buffer = params[0].new_empty(sum(param.numel() for param in params), dtype=torch.float16)
+        buffer = params[0].new_empty(flat_elements([param.shape for param in params]), dtype=torch.float16)
         starts = itertools.accumulate((param.numel() for param in params), initial=0)
         cast: Any = _CastInto.apply
         params = [cast(param, buffer, start) for param, start in zip(params, starts)]
@@ -132,7 +133,7 @@ def _flat_buffer(params: list[torch.Tensor]) -> torch.Tensor | None:
 
 def flatten_weights(weights: list[torch.Tensor], *layout: Any) -> torch.Tensor:
     """`torch._cudnn_rnn_flatten_weight`: one buffer for all weights of a layer, which then are views of it."""
-    total = sum(weight.numel() for weight in weights)
+    total = flat_elements([weight.shape for weight in weights])
     buffer = torch.zeros(total, dtype=weights[0].dtype, device=weights[0].device)
     start = 0
     for weight in weights:

@@ -48,6 +48,7 @@ def run_layers(
         data = torch.cat(outputs, -1) if bidirectional else outputs[0]
         if dropout and train and layer < num_layers - 1:
             data = torch.dropout(data, dropout, True)
+        del out, outputs
     return data.transpose(0, 1) if batch_first else data, *(torch.stack(parts, 0) for parts in zip(*last))
 
 
@@ -76,13 +77,14 @@ def _run_packed_steps(
     state = _rows(whole, 0, batch_sizes[-1]) if is_reversed else whole
     last = batch_sizes[-1] if is_reversed else batch_sizes[0]
     for start, size in reversed(places) if is_reversed else places:
+        step = data.narrow(0, start, size)
         if size < last:
             ended.append(_rows(state, size, last))
             state = _rows(state, 0, size)
         elif size > last:
             state = _together([state, _rows(whole, last, size)])
         last = size
-        state = cell(data.narrow(0, start, size), state, params, has_biases)
+        state = cell(step, state, params, has_biases)
         outputs.append(state[0])
     out = torch.cat(outputs[::-1] if is_reversed else outputs, 0)
     return out, state if is_reversed else _together([state, *reversed(ended)])

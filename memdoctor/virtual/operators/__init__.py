@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, embedding, encoder_layer, foreach, grouped, indexing, losses, matmul,
+    attention, batch_norm, convolution, ctc, embedding, encoder_layer, filling, foreach, grouped, indexing, losses, matmul,
     normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
@@ -21,6 +21,7 @@ OPERATORS: dict[Any, Rule] = {
     **ctc.RULES,
     **embedding.RULES,
     **encoder_layer.RULES,
+    **filling.RULES,
     **foreach.RULES,
     **grouped.RULES,
     **indexing.RULES,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from memdoctor.virtual.kernels.recurrent import reserve_bytes, workspace_bytes
+from memdoctor.virtual.kernels.recurrent import flat_elements, reserve_bytes, workspace_bytes
 from memdoctor.virtual.operators.reductions import play_scratch
 from memdoctor.virtual.precision import RECURRENT
 from memdoctor.virtual.recorder import Recorder, Rule
@@ -55,7 +55,7 @@ def _forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
     data, weights, _, buffer, state, cell = args[:6]
     layer = _Layer(*args[6:15])
     if buffer is None:
-        buffer = recorder.new((sum(weight.numel() for weight in weights),), data.dtype)
+        buffer = recorder.new((flat_elements([weight.shape for weight in weights]),), data.dtype)
     steps_first = _steps_first(recorder, data, layer)
     width = (layer.projection or layer.hidden) * layer.directions
     out = recorder.new((*steps_first.shape[:-1], width), data.dtype)
@@ -89,11 +89,11 @@ def _weight_gradients(
     recorder: Recorder, data: torch.Tensor, weights: list[torch.Tensor], layer: _Layer
 ) -> list[torch.Tensor]:
     steps_first = _steps_first(recorder, data, layer)
-    flat = recorder.new((sum(weight.numel() for weight in weights),), data.dtype)
+    flat = recorder.new((flat_elements([weight.shape for weight in weights]),), data.dtype)
     with recorder.ledger.scratch([layer.workspace(data)]):
         pass
     del steps_first
-    parts = torch.split_with_sizes(flat, [weight.numel() for weight in weights])
+    parts = flat[:sum(weight.numel() for weight in weights)].split([weight.numel() for weight in weights])
     return [part.view(weight.shape) for part, weight in zip(parts, weights)]
 
 

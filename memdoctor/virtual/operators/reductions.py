@@ -12,11 +12,12 @@ from memdoctor.virtual.kernels.reductions import reduction_scratch
 from memdoctor.virtual.recorder import Recorder, Rule
 
 aten = torch.ops.aten
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def _whole(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = recorder.run(func, args, kwargs)
-    play_scratch(recorder, args[0], range(args[0].dim()), out)
+    _play_cast(recorder, args[0], range(args[0].dim()), out)
     return out
 
 
@@ -24,8 +25,26 @@ def _along(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[st
     """`(self, dim, ...)`; no dimension means all."""
     out = recorder.run(func, args, kwargs)
     tensor, dims = args[0], args[1] if len(args) > 1 else None
-    play_scratch(recorder, tensor, _dimensions(tensor, dims), out)
+    _play_cast(recorder, tensor, _dimensions(tensor, dims), out)
     return out
+
+
+def _play_cast(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[int], out: torch.Tensor) -> None:
+    """Numbers are converted before they are summed, but for those of half precision that are summed as floats.
+
+    `make_reduction_from_ty` of aten/src/ATen/native/ReduceOpsUtils.h; truth values are not, for `all` and `any`.
+    """
+    is_converted = tensor.dtype is not out.dtype and out.dtype is not torch.bool and not (
+        tensor.dtype in _HALVES and out.dtype is torch.float32)
+    copy = recorder.new_like(tensor, out.dtype) if is_converted else tensor
+    play_scratch(recorder, copy, reduced, out)
+
+
+def _absolute(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Of complex numbers: the result is computed as complex numbers first (`unary_op_impl_with_complex_to_float_out`)."""
+    out = recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch([args[0].nbytes] if args[0].is_complex() else []):
+        return out
 
 
 def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -69,6 +88,8 @@ def play_scratch(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[i
 
 
 RULES: dict[Any, Rule] = {
+    aten.abs.default: _absolute,
+    aten.angle.default: _absolute,
     aten.sum.default: _whole,
     aten.mean.default: _whole,
     aten.sum.dim_IntList: _along,
