@@ -26,18 +26,17 @@ class BackwardNumbers(threading.local):
 
     def __init__(self) -> None:
         self._made = 0
-        self._shifts = collections.deque([(0, 0)], _MOST_SHIFTS)
+        self._first = _next_number()
+        """A program on a card begins with zero."""
+        self._shifts = collections.deque([(0, self._first)], _MOST_SHIFTS)
         """From which number of a card on ours are higher, and by how much."""
 
     def after(self, run_backward: Callable[..., Any]) -> Callable[..., Any]:
         """The engine's function, followed by the renumbering."""
-        if not hasattr(torch._C._autograd, "_get_sequence_nr"):
-            return run_backward
-
         def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
             if torch._C._current_graph_task_id() != -1:
                 return run_backward(outputs, *args, **kwargs)
-            start = torch._C._autograd._get_sequence_nr()  # type: ignore[attr-defined]  # not in torch's stubs
+            start = _next_number()
             found = run_backward(outputs, *args, **kwargs)
             self._place(start, _roots(found, outputs, args) if args[2] else ())
             return found
@@ -45,10 +44,10 @@ class BackwardNumbers(threading.local):
 
     def _place(self, start: int, roots: Iterable[torch.Tensor]) -> None:
         """Give the nodes that were made since `start` and lead to `roots` their place."""
-        end = torch._C._autograd._get_sequence_nr()  # type: ignore[attr-defined]  # not in torch's stubs
+        end = _next_number()
         if end == start:
             return
-        self._shifts.append((start - self._made, self._made + end - start))
+        self._shifts.append((start - self._made - self._first, self._first + self._made + end - start))
         for node in _nodes(roots, lambda node: start <= node._sequence_nr() < end):
             node._set_sequence_nr(self._placed(node._sequence_nr() - start + self._made))
         self._made += end - start
@@ -56,6 +55,12 @@ class BackwardNumbers(threading.local):
     def _placed(self, number: int) -> int:
         """Ours, where the card's thread of autograd has the given one."""
         return number + next((shift for first, shift in reversed(self._shifts) if first <= number), 0)
+
+
+def _next_number() -> int:
+    """Of the node that this thread makes next."""
+    bindings: Any = torch._C._autograd
+    return int(bindings._get_sequence_nr())
 
 
 def _roots(found: Any, outputs: Any, args: tuple[Any, ...]) -> list[torch.Tensor]:

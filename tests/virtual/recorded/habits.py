@@ -77,10 +77,6 @@ def averaged_sgd_capturable() -> Step:
     return _of(torch.optim.ASGD, capturable=True, weight_decay=0.01)
 
 
-def averaged_sgd_in_a_loop() -> Step:
-    return _of(torch.optim.ASGD, foreach=False)
-
-
 def resilient_propagation_in_a_loop() -> Step:
     return _of(torch.optim.Rprop, foreach=False)
 
@@ -140,7 +136,7 @@ def accumulated_then_averaged() -> Step:
     model = nn.Sequential(
         nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 100)).cuda()
-    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=True)
+    average = torch.optim.swa_utils.AveragedModel(model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     schedule = torch.optim.swa_utils.SWALR(optimizer, 0.05)
 
@@ -233,7 +229,7 @@ def fake_quantized() -> Step:
 PROGRAMS = (
     adadelta, adagrad_in_a_loop, adagrad_from_the_start, adam_amsgrad_fused, adamw_amsgrad_maximized, adamw_in_a_loop,
     adamax_capturable, adamax_in_a_loop, nadam_in_a_loop, nadam_capturable, radam_capturable, radam_in_a_loop,
-    averaged_sgd_capturable, averaged_sgd_in_a_loop, resilient_propagation_in_a_loop, root_mean_square_capturable,
+    averaged_sgd_capturable, resilient_propagation_in_a_loop, root_mean_square_capturable,
     sgd_dampened_maximized, adafactor_by_lists, orthogonal_updates, half_weights_with_masters,
     accumulated_then_averaged, spectral_norms, spectral_norms_bfloat16, old_spectral_norms, slope_at_the_real_pictures,
     fake_quantized,

@@ -207,30 +207,6 @@ def raw_sound_float16() -> Step:
     return training(_Waves(), lambda model: model(torch.randn(4, 8000, device="cuda")), precision=torch.float16)
 
 
-class _Spectra(nn.Module):
-    """Layers that multiply low frequencies by complex weights."""
-
-    def __init__(self, width: int = 32, modes: int = 12) -> None:
-        super().__init__()
-        self.modes, self.into, self.out = modes, nn.Linear(3, width), nn.Linear(width, 1)
-        self.weights = nn.ParameterList(torch.rand(width, width, modes, modes, dtype=torch.cfloat) for _ in range(3))
-        self.local = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.into(x).permute(0, 3, 1, 2)
-        for weight, local in zip(self.weights, self.local):
-            waves = torch.fft.rfft2(x)
-            kept = torch.zeros_like(waves)
-            kept[:, :, :self.modes, :self.modes] = torch.einsum(
-                "bixy,ioxy->boxy", waves[:, :, :self.modes, :self.modes], weight)
-            x = functional.gelu(torch.fft.irfft2(kept, s=x.shape[-2:]) + local(x))
-        return self.out(x.permute(0, 2, 3, 1))
-
-
-def spectral_layers() -> Step:
-    return training(_Spectra(), lambda model: model(torch.randn(8, 64, 64, 3, device="cuda")).pow(2).mean())
-
-
 class _Series(nn.Module):
     """Patches of a series by `unfold`, normalised by its own mean and deviation, through an encoder."""
 
@@ -259,5 +235,5 @@ PROGRAMS = (
     packed_gru_float16, packed_lstm_without_cudnn_bfloat16, packed_gru_without_cudnn, rectified_recurrence_bfloat16,
     lstm_of_bfloat16_weights, lstm_of_half_weights_turing, gru_without_biases_float16_without_cudnn,
     lstm_with_projection_without_cudnn, letters_of_words, conditional_random_field,
-    speech_with_lengths_on_the_card_bfloat16, raw_sound, raw_sound_float16, spectral_layers, patches_of_series,
+    speech_with_lengths_on_the_card_bfloat16, raw_sound, raw_sound_float16, patches_of_series,
 )
