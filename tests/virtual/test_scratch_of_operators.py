@@ -71,8 +71,22 @@ CASES = {
         blocks(32_768, 32_768, 201_028, 32_768, 8, 32_768, 32_768, 8, 36_040, 18_020)),
     "log of sums of exponentials": (
         lambda: peak_of(lambda x: x.logsumexp(-1), floats(64, 100)), blocks(256, 25_600, 256)),
-    "columns of a convolution copy their input": (
+    "rolling what is not contiguous copies it first": (
+        lambda: peak_of(lambda x: x.t().roll(1, 0), floats(64, 64)), blocks(16_384, 16_384)),
+    "columns begin as large as their image": (
         lambda: peak_of(lambda x: functional.unfold(x, 3), floats(4, 16, 32, 32)), blocks(262_144, 2_073_600)),
+    "columns of an image that is not contiguous": (
+        lambda: peak_of(lambda x: functional.unfold(x.transpose(2, 3), 3), floats(4, 16, 32, 32)),
+        blocks(262_144, 262_144, 2_073_600)),
+    "an image from columns keeps their room": (
+        lambda: peak_of(lambda x: functional.fold(x, (32, 32), 3), floats(4, 144, 900)), blocks(2_073_600)),
+    "truth values are converted before they are counted": (
+        lambda: peak_of(lambda x: x.sum(1), floats(24, 60, 256) > 0), blocks(49_152, 2_949_120)),
+    "halves that are summed as floats are not": (
+        lambda: peak_of(lambda x: x.sum(1, dtype=torch.float32), floats(24, 60, 256).half()), blocks(24_576)),
+    "moduli of complex numbers are complex at first": (
+        lambda: peak_of(lambda x: x.abs(), torch.randn(512, 100, dtype=torch.cfloat, device="cuda")),
+        blocks(204_800, 409_600)),
 }
 
 

@@ -44,6 +44,13 @@ def test_writes_are_followed_through_views(gpu: VirtualGPU) -> None:
     assert counts.tolist() == [9, 4, 4]
 
 
+def test_a_filled_tensor_is_known_whatever_it_was(gpu: VirtualGPU) -> None:
+    counts = torch.randint(0, 5, (3,), device="cuda")
+    counts.fill_(2)
+    counts.add_(1)
+    assert counts.tolist() == [3, 3, 3]
+
+
 def test_an_unknown_value_written_to_a_view_makes_the_whole_unknown(gpu: VirtualGPU) -> None:
     counts = torch.ones(3, dtype=torch.int64, device="cuda")
     counts[0] = torch.randint(0, 9, (), device="cuda")

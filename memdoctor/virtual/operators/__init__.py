@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, embedding, encoder_layer, filling, foreach, grouped, indexing, losses, matmul,
-    normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
+    attention, batch_norm, convolution, ctc, embedding, encoder_layer, filling, foreach, grouped, indexing, losses,
+    matmul, normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 

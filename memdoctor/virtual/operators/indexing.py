@@ -96,11 +96,17 @@ def _roll(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str
     The first begins with a copy of a tensor that is not contiguous, and drops it.
     """
     tensor, shifts = args[:2]
-    copy = recorder.contiguous(tensor)
-    with recorder.ledger.scratch([tensor.nbytes] * (len(shifts) - 1)):
-        if len(shifts) > 1:
-            del copy
-        return recorder.run(func, args, kwargs)
+    first = [] if tensor.is_contiguous() else [tensor.nbytes]
+    if len(shifts) == 1:
+        with recorder.ledger.scratch(first):
+            return recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch(first):
+        steps = [recorder.ledger.malloc(tensor.nbytes)]
+    steps += [recorder.ledger.malloc(tensor.nbytes) for _ in shifts[2:]]
+    out = recorder.run(func, args, kwargs)
+    for block in reversed(steps):
+        recorder.ledger.free(block)
+    return out
 
 
 def _pack(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

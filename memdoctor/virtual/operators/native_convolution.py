@@ -52,10 +52,8 @@ def forward(
 ) -> torch.Tensor:
     """`positions` is the output's size without batch and channels."""
     if call.is_depthwise(tensor, weight):
-        copy = recorder.contiguous(tensor)
-        out = recorder.new((tensor.shape[0], weight.shape[0], *positions), tensor.dtype)
-        del copy
-        return out
+        with recorder.ledger.scratch(_copy(tensor)):
+            return recorder.new((tensor.shape[0], weight.shape[0], *positions), tensor.dtype)
     tensor, weight = recorder.contiguous(tensor), recorder.contiguous(weight)
     if call.groups == 1:
         return _forward(recorder, tensor, weight, has_bias, call, positions)
@@ -88,6 +86,11 @@ def backward(
     return joined[0], joined[1], joined[2]
 
 
+def _copy(tensor: torch.Tensor) -> list[int]:
+    """Bytes of a contiguous copy, where one is needed."""
+    return [] if tensor.is_contiguous() else [tensor.nbytes]
+
+
 def _part(recorder: Recorder, tensor: torch.Tensor, dim: int, call: Call, number: int) -> torch.Tensor:
     size = tensor.shape[dim] // call.groups
     return recorder.contiguous(tensor.narrow(dim, number * size, size))
@@ -110,9 +113,8 @@ def _depthwise_backward(
     if tensor.dim() == 5 and mask[0]:
         of_input = recorder.new(tensor.shape, tensor.dtype)
     if mask[1]:
-        copy = recorder.contiguous(tensor)
-        of_weight = recorder.new(weight.shape, weight.dtype)
-        del copy
+        with recorder.ledger.scratch(_copy(tensor)):
+            of_weight = recorder.new(weight.shape, weight.dtype)
     if tensor.dim() == 4 and mask[0]:
         of_input = recorder.new(tensor.shape, tensor.dtype)
     del same

@@ -93,7 +93,8 @@ def _weight_gradients(
     with recorder.ledger.scratch([layer.workspace(data)]):
         pass
     del steps_first
-    parts = flat[:sum(weight.numel() for weight in weights)].split([weight.numel() for weight in weights])
+    sizes = [weight.numel() for weight in weights]
+    parts = torch.split_with_sizes(flat[:sum(sizes)], sizes)
     return [part.view(weight.shape) for part, weight in zip(parts, weights)]
 
 

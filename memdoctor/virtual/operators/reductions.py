@@ -41,7 +41,7 @@ def _play_cast(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[int
 
 
 def _absolute(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Of complex numbers: the result is computed as complex numbers first (`unary_op_impl_with_complex_to_float_out`)."""
+    """Of complex numbers, computed as complex ones first (`unary_op_impl_with_complex_to_float_out`)."""
     out = recorder.run(func, args, kwargs)
     with recorder.ledger.scratch([args[0].nbytes] if args[0].is_complex() else []):
         return out

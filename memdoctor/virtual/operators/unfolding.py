@@ -16,10 +16,8 @@ def _rearranged(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: di
     tensor = args[0]
     shape = recorder.run_unrecorded(func, args, kwargs).shape
     out = recorder.new(tensor.shape, tensor.dtype)
-    copy = recorder.contiguous(tensor)
-    recorder.resized(out, shape)
-    del copy
-    return out
+    with recorder.ledger.scratch([] if tensor.is_contiguous() else [tensor.nbytes]):
+        return recorder.resized(out, shape)
 
 
 RULES: dict[Any, Rule] = {aten.im2col.default: _rearranged, aten.col2im.default: _rearranged}

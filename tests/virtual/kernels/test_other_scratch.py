@@ -10,6 +10,7 @@ from memdoctor.virtual.kernels.foreach import foreach_norm_scratch
 from memdoctor.virtual.kernels.matmul import cublas_workspace_bytes, needs_copy
 from memdoctor.virtual.kernels.memory_formats import is_like_channels_last
 from memdoctor.virtual.kernels.normalization import channels_last_scratch, layer_norm_backward_scratch
+from memdoctor.virtual.kernels.recurrent import flat_elements
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,15 @@ def test_which_depthwise_convolutions_are_cudnns(shape, kernel, stride, is_half,
 )
 def test_what_counts_as_channels_last(shape, strides, expected) -> None:
     assert is_like_channels_last(shape, strides) is expected
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        pytest.param([(12, 5), (12, 4), (12,), (12,)], 132, id="as many as there are"),
+        pytest.param([(12, 5), (12, 4)], 132, id="both biases have room where there are none"),
+        pytest.param([(16, 5), (16, 2), (2, 4)], 152, id="a projection has no bias"),
+    ],
+)
+def test_the_buffer_of_a_recurrent_layer(shapes, expected) -> None:
+    assert flat_elements(shapes) == expected

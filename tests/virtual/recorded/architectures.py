@@ -1,4 +1,4 @@
-"""Transformers again: encoder with decoder, linear attention, experts by groups, generation, preferences, images and text."""
+"""Transformers again: encoder and decoder, linear attention, groups of experts, generation, preferences, two senses."""
 
 from __future__ import annotations
 
@@ -221,8 +221,8 @@ def nested_checkpoints_bfloat16() -> Step:
 
 def generation_with_growing_keys() -> Step:
     """Words one after another, keys and values appended at each."""
-    model, head = nn.ModuleList(_Layer(512, 8) for _ in range(4)).cuda().half().eval(), nn.Linear(512, WORDS).cuda().half()
-    table = nn.Embedding(WORDS, 512).cuda().half()
+    model = nn.ModuleList(_Layer(512, 8) for _ in range(4)).cuda().half().eval()
+    head, table = nn.Linear(512, WORDS).cuda().half(), nn.Embedding(WORDS, 512).cuda().half()
 
     @torch.no_grad()
     def step() -> None:
@@ -300,7 +300,8 @@ class _Pictured(nn.Module):
         for eye, ear in zip(self.eyes, self.ears):
             x, y = eye(x), ear(y, mask.to(y.dtype))
         last = y[torch.arange(len(y), device=y.device), words.argmax(-1)]
-        one, other = (part @ self.shared / (part @ self.shared).norm(dim=-1, keepdim=True) for part in (x.mean(1), last))
+        one, other = (
+            part @ self.shared / (part @ self.shared).norm(dim=-1, keepdim=True) for part in (x.mean(1), last))
         scores, own = self.scale.exp() * one @ other.t(), torch.arange(len(x), device=x.device)
         return (functional.cross_entropy(scores, own) + functional.cross_entropy(scores.t(), own)) / 2
 

@@ -26,7 +26,7 @@ class _Merge(nn.Module):
 
 
 class _CosineWindow(nn.Module):
-    """Windows with scores by cosine, a bias from a small network of log distances, and a mask where they are shifted."""
+    """Windows with scores by cosine, a bias from a network of log distances, and a mask where they are shifted."""
 
     def __init__(self, width: int, heads: int, shift: int, window: int = 8) -> None:
         super().__init__()
@@ -147,7 +147,8 @@ class _Reduced(nn.Module):
     def __init__(self, width: int, heads: int, stride: int) -> None:
         super().__init__()
         self.heads, self.norms = heads, nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.query, self.pair, self.outer = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.query, self.pair = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.outer = nn.Linear(width, width)
         self.shrink = nn.Conv2d(width, width, stride, stride)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.local = nn.Conv2d(4 * width, 4 * width, 3, padding=1, groups=4 * width)
@@ -306,7 +307,8 @@ def unfolded_and_folded_float16() -> Step:
 
 def convolutions_of_all_kinds_without_cudnn() -> Step:
     model = nn.Sequential(
-        nn.Conv1d(8, 32, 5, 2, 2), nn.ReLU(), nn.ConvTranspose1d(32, 32, 4, 2, 1, groups=4), nn.Conv1d(32, 16, 3, dilation=2),
+        nn.Conv1d(8, 32, 5, 2, 2), nn.ReLU(), nn.ConvTranspose1d(32, 32, 4, 2, 1, groups=4),
+        nn.Conv1d(32, 16, 3, dilation=2),
         nn.Unflatten(2, (4, 16, 31)), nn.Conv3d(16, 16, 3, padding=1), nn.ELU(),
         nn.ConvTranspose3d(16, 8, 2, 2), nn.Conv3d(8, 8, (1, 3, 3), dilation=(1, 2, 2), groups=8), nn.Flatten(),
         nn.LazyLinear(20))
@@ -317,8 +319,9 @@ def convolutions_of_all_kinds_without_cudnn() -> Step:
 
 def channels_last_without_cudnn_float16() -> Step:
     model = nn.Sequential(
-        nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, 1, 1), nn.BatchNorm2d(64),
-        nn.ReLU(), nn.Conv2d(64, 64, 3, 2, 1, groups=64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 100))
+        nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, 1, 1),
+        nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 64, 3, 2, 1, groups=64), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(64, 100))
     model = model.to(memory_format=torch.channels_last)
     return without_cudnn(training(model, _classes, precision=torch.float16, optimizer=functools.partial(
         torch.optim.Adagrad, lr=0.01)))

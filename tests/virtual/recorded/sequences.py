@@ -177,7 +177,8 @@ class _Waves(nn.Module):
             nn.Conv1d(width, width, 32, padding=16, groups=16), name="weight", dim=2)
         self.layers = nn.ModuleList(nn.TransformerEncoderLayer(width, 6, 4 * width, batch_first=True) for _ in range(3))
         self.codes, self.book = nn.Linear(128, 2 * 160), nn.Parameter(torch.randn(1, 320, 64))
-        self.unknown, self.out, self.target = nn.Parameter(torch.rand(width)), nn.Linear(width, 128), nn.Linear(128, 128)
+        self.unknown = nn.Parameter(torch.rand(width))
+        self.out, self.target = nn.Linear(width, 128), nn.Linear(128, 128)
 
     def forward(self, sound: torch.Tensor) -> torch.Tensor:
         x = sound[:, None]
