@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from memdoctor.virtual.gpu import virtual_gpu
@@ -17,6 +18,7 @@ def test_nodes_of_a_first_backward_run_after_the_programs_own() -> None:
         assert slope.grad_fn._sequence_nr() < y.grad_fn._sequence_nr() < later.grad_fn._sequence_nr()
 
 
+@pytest.mark.filterwarnings("ignore:Using backward:UserWarning")  # of the cycle that it makes, which ends here
 def test_gradients_left_at_the_leaves_are_placed_too() -> None:
     with virtual_gpu("h100-80gb"):
         x = torch.ones(3, device="cuda", requires_grad=True)
