@@ -37,8 +37,10 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         "ctc_loss.Tensor": _ctc_loss,
         "dropout": _dropout,
         "linear": _linear,
+        "log_softmax.int": _softmax(aten.log_softmax.int, aten._log_softmax.default),
         "mish_backward": _mish_backward,
         "scaled_dot_product_attention": scaled_dot_product_attention,
+        "softmax.int": _softmax(aten.softmax.int, aten._softmax.default),
         **({"_fused_rms_norm": root_mean_square_norm} if hasattr(aten, "_fused_rms_norm") else {}),
         **recurrent_kernels(),
     }
@@ -77,6 +79,17 @@ def _linear(tensor: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
             out: torch.Tensor = _composite(aten.linear.default, tensor, weight, bias)
             return out
         return torch.matmul(tensor, weight.t()).add_(bias)
+
+
+def _softmax(operator: Any, kernel: Any) -> Callable[..., torch.Tensor]:
+    """From float16 to floats in one kernel; bfloat16 is converted before (aten/src/ATen/native/SoftMax.cpp)."""
+    def softmax(tensor: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        with torch._C.DisableTorchFunction():
+            out: torch.Tensor = (
+                kernel(tensor, dim, True) if tensor.dtype is torch.float16 and dtype is torch.float32
+                else _composite(operator, tensor, dim, dtype))
+            return out
+    return softmax
 
 
 def _mish_backward(grad: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:

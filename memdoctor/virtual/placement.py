@@ -36,7 +36,7 @@ def _to(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[st
         return _to_card(mode, args[0], target, lambda tensor, meta: func(tensor, meta, *args[2:], **options))
     if target is not None and is_meta(target):
         with mode.ledger.foreign_births():
-            return func(*args, **{**kwargs, "copy": True} if mode.on_card(args[0]) else kwargs)
+            return func(*args, **kwargs)
     return func(*args, **kwargs)
 
 

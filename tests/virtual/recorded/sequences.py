@@ -146,7 +146,8 @@ class _Spoken(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU())
         self.into = nn.Linear(32 * 20, width)
-        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(width, 4, 4 * width), 3)
+        self.layers = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(width, 4, 4 * width), 3, enable_nested_tensor=False)
         self.head = nn.Linear(width, 80)
 
     def forward(self, sound: torch.Tensor) -> torch.Tensor:
