@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, embedding, encoder_layer, filling, foreach, grouped, indexing, losses,
-    matmul, normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
+    attention, batch_norm, convolution, ctc, distances, embedding, encoder_layer, filling, foreach, grouped, indexing,
+    losses, matmul, normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -19,6 +19,7 @@ OPERATORS: dict[Any, Rule] = {
     **batch_norm.RULES,
     **convolution.RULES,
     **ctc.RULES,
+    **distances.RULES,
     **embedding.RULES,
     **encoder_layer.RULES,
     **filling.RULES,
