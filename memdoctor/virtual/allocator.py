@@ -44,8 +44,8 @@ class CachingAllocator:
         self._driver = Driver(capacity_bytes, capacity_bytes if total_bytes is None else total_bytes, device)
         self._pools = Pools(settings)
         fraction = settings.memory_fraction if fraction is None else fraction
-        allowed_bytes = int(fraction * self._driver.total_bytes) if fraction < 1 else None
-        self._supply = Supply(self._driver, settings, self._pools, allowed_bytes)
+        self._supply = Supply(self._driver, settings, self._pools)
+        self.limit_to(fraction)
         self._used_by: dict[Block, set[int]] = {}
         self._waiting: dict[Block, None] = {}
 
@@ -174,6 +174,10 @@ class CachingAllocator:
     def free_bytes(self) -> int:
         """What the driver still has; by hand: the first number of `torch.cuda.mem_get_info()`."""
         return self._driver.free_bytes
+
+    def limit_to(self, fraction: float) -> None:
+        """Let the process have that part of the whole card, also where it holds more already."""
+        self._supply.allowed_bytes = int(fraction * self._driver.total_bytes) if fraction < 1 else None
 
     def reset_peak(self) -> None:
         """As `torch.cuda.reset_peak_memory_stats()`."""

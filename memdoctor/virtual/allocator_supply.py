@@ -19,14 +19,15 @@ from memdoctor.virtual.allocator_shortage import AllocatorOutOfMemory
 class Supply:
     """New blocks for pools, within what the driver has and what the process is allowed."""
 
-    def __init__(self, driver: Driver, settings: AllocatorSettings, pools: Pools, allowed_bytes: int | None) -> None:
+    def __init__(self, driver: Driver, settings: AllocatorSettings, pools: Pools) -> None:
         self.num_alloc_retries = 0
         self.num_ooms = 0
         self.num_syncs = 0
         self._driver = driver
         self._settings = settings
         self._pools = pools
-        self._allowed_bytes = allowed_bytes
+        self.allowed_bytes: int | None = None
+        """What the process may reserve; None without a limit."""
         self._segments = (ExpandableSegments if settings.expandable_segments else CudaMallocSegments)(driver, settings)
 
     def obtain(self, free_blocks: FreeBlocks, size_bytes: int, is_optional: bool) -> Block:
@@ -64,8 +65,8 @@ class Supply:
             self._segments.release(pool)
 
     def _grow(self, free_blocks: FreeBlocks, size_bytes: int) -> Block | None:
-        if self._allowed_bytes is not None:
-            if self._driver.reserved_bytes + self._settings.segment_size(size_bytes) > self._allowed_bytes:
+        if self.allowed_bytes is not None:
+            if self._driver.reserved_bytes + self._settings.segment_size(size_bytes) > self.allowed_bytes:
                 return None
         return self._segments.obtain(free_blocks, size_bytes)
 
@@ -87,8 +88,8 @@ class Supply:
     def _collect_garbage(self) -> None:
         """Free what has been idle for long once more than the threshold is reserved; needs a memory fraction."""
         threshold = self._settings.garbage_collection_threshold
-        if threshold and self._allowed_bytes is not None:
-            excess_bytes = self._driver.reserved_bytes - int(threshold * self._allowed_bytes)
+        if threshold and self.allowed_bytes is not None:
+            excess_bytes = self._driver.reserved_bytes - int(threshold * self.allowed_bytes)
             for block in _stale_blocks(self._pools.default_large, excess_bytes):
                 self._driver.free_segment(block)
 
@@ -103,7 +104,7 @@ class Supply:
             private_bytes=self._pools.cached_private_bytes(),
             capacity_bytes=self._driver.capacity_bytes,
             total_bytes=self._driver.total_bytes,
-            allowed_bytes=self._allowed_bytes,
+            allowed_bytes=self.allowed_bytes,
         )
 
 

@@ -82,6 +82,34 @@ def _repr(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[
     return f"{head}, device='{mode.device_of(tensor)}'{separator}{dtype}{graph})"
 
 
+def _array_interface(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What other libraries read an address from; there is nothing at this one."""
+    tensor = args[0]
+    if not mode.on_card(tensor):
+        return func(*args)
+    size = tensor.element_size()
+    strides = None if tensor.is_contiguous() else tuple(stride * size for stride in tensor.stride())
+    kind = torch.empty(0, dtype=tensor.dtype, device="cpu").numpy().dtype.str
+    address = _data_ptr(mode, torch.Tensor.data_ptr, (tensor,), {})
+    return {"typestr": kind, "shape": tuple(tensor.shape), "strides": strides, "data": (address, False), "version": 2}
+
+
+def _dlpack_device(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return (_DLPACK_CUDA, mode.device_of(args[0]).index) if mode.on_card(args[0]) else func(*args)
+
+
+_DLPACK_CUDA = 2
+"""`kDLCUDA` of dlpack.h."""
+
+
+def _dlpack(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if mode.on_card(args[0]):
+        raise BufferError(
+            "memdoctor's virtual GPU has no memory that another library could read: a tensor of it cannot be exported "
+            "with DLPack. torch.from_dlpack(tensor) works.")
+    return func(*args, **kwargs)
+
+
 def _deepcopy(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """On a card the copy begins as a tensor of one element, before it is given the copied storage."""
     tensor, memo = args
@@ -108,6 +136,9 @@ ATTRIBUTES: dict[Any, Handler] = {
     torch.Tensor.pin_memory: _itself,
     torch.Tensor.record_stream: _record_stream,
     torch.Tensor.is_pinned: _not_pinned,
+    _getter("__cuda_array_interface__"): _array_interface,
+    torch.Tensor.__dlpack__: _dlpack,
+    torch.Tensor.__dlpack_device__: _dlpack_device,
     torch.Tensor.__deepcopy__: _deepcopy,
     torch.Tensor.numpy: _numpy,
     torch.Tensor.__array__: _numpy,

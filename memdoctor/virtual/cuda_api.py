@@ -25,9 +25,15 @@ from memdoctor.virtual.history import History
 from memdoctor.virtual.ledger import Ledger, snapshot
 
 
+_DTYPES = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
+    torch.float32, torch.float64, torch.complex64, torch.complex128,
+)
+
+
 @dataclass(frozen=True)
 class DeviceProperties:
-    """The fields of `torch.cuda.get_device_properties` that programs read."""
+    """The fields of `torch.cuda.get_device_properties` that programs read; those with a value are of no card at all."""
 
     name: str
     major: int
@@ -40,6 +46,18 @@ class DeviceProperties:
     is_multi_gpu_board: bool = False
     regs_per_multiprocessor: int = 65_536
     shared_memory_per_block: int = 49_152
+    shared_memory_per_block_optin: int = 101_376
+    shared_memory_per_multiprocessor: int = 102_400
+    max_threads_per_block: int = 1_024
+    L2_cache_size: int = 4_194_304
+    clock_rate: int = 1_410_000
+    memory_clock_rate: int = 1_215_000
+    memory_bus_width: int = 256
+    pci_bus_id: int = 1
+    pci_device_id: int = 0
+    pci_domain_id: int = 0
+    gcnArchName: str = ""
+    uuid: str = "00000000-0000-0000-0000-000000000000"
 
 
 def properties_of(card: Card, total_bytes: int) -> DeviceProperties:
@@ -214,4 +232,7 @@ def accelerator_attributes(cuda: dict[str, Any]) -> dict[str, Any]:
         "reset_peak_memory_stats": cuda["reset_peak_memory_stats"],
         "reset_accumulated_memory_stats": cuda["reset_accumulated_memory_stats"],
         "get_memory_info": cuda["mem_get_info"],
+        "empty_host_cache": lambda: None,
+        "get_device_capability": lambda device=None: {"supported_dtypes": set(_DTYPES)},
+        "Graph": cuda["CUDAGraph"],
     }

@@ -23,6 +23,7 @@ from memdoctor.foundation.readings import DeviceReading, Timeline
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
+from memdoctor.virtual.bindings import driver_attributes, patch_bindings
 from memdoctor.virtual.cards import Card, find_card
 from memdoctor.virtual.answers import ANSWERS, ASSUMPTIONS
 from memdoctor.virtual.attributes import ATTRIBUTES
@@ -36,6 +37,8 @@ from memdoctor.virtual.device import CardDevice
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.fast_paths import patch_fast_paths
+from memdoctor.virtual.graphs import graph_attributes
+from memdoctor.virtual.lazy_modules import patch_lazy_modules
 from memdoctor.virtual.ledger import Ledger, Observer, Shared, StorageRecord, snapshot
 from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
@@ -306,8 +309,10 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
         **cuda_api.device_attributes(gpu.card, gpu.total_bytes, gpu.devices),
         **cuda_api.memory_attributes(gpu._ledgers, gpu.total_bytes, gpu.total_bytes - gpu.capacity_bytes),
         **stream_attributes(gpu._ledgers),
+        **graph_attributes(gpu._ledgers, gpu._reads),
+        **driver_attributes(gpu._ledgers, gpu.total_bytes - gpu.capacity_bytes),
     }
-    for module in (torch.cuda, torch.cuda.memory, torch.cuda.random):
+    for module in (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.cuda.graphs, torch.cuda.streams):
         for name, value in cuda.items():
             patches.replace(module, name, value)
     accelerator: Any = getattr(torch, "accelerator", None)
@@ -316,6 +321,8 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
             patches.replace(same, name, value)
     for module in (torch.utils._foreach_utils, importlib.import_module("torch.optim.optimizer")):
         patches.replace(module, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])
+    patch_bindings(patches, gpu._ledgers, gpu.card.compute_capability)
+    patches.set(torch.cuda.graph, "default_capture_stream", None)
     patches.set(torch, "Generator", Generator)
     patches.set(torch, "Stream", StreamOfAnyDevice)
     patches.set(torch, "Event", EventOfAnyDevice)
@@ -324,6 +331,7 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_data_parallel(patches)
     _patch_cudnn(patches)
     patch_legacy(patches)
+    patch_lazy_modules(patches)
     patch_placement(patches)
     patch_swapping(patches)
     patch_printed_errors(patches)

@@ -98,12 +98,10 @@ class Ledger:
     """
 
     def __init__(
-        self, make_allocator: Callable[..., CachingAllocator], device: int = 0, shared: Shared | None = None
+        self, make_allocator: Callable[[], CachingAllocator], device: int = 0, shared: Shared | None = None
     ) -> None:
-        """`make_allocator` takes `fraction`, the part of the card that this process may have."""
         shared = Shared() if shared is None else shared
         self.device = device
-        self._make_allocator = make_allocator
         self.observer: Observer | None = None
         self.operator: Any = None
         """What runs; kept up to date while there is an observer."""
@@ -265,15 +263,10 @@ class Ledger:
         self.allocator.free(block)
 
     def limit_to(self, fraction: float) -> None:
-        """As `torch.cuda.set_per_process_memory_fraction`, which programs call before anything is on the card."""
+        """As `torch.cuda.set_per_process_memory_fraction`; what is reserved already stays."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
-        if self.settle().reserved_bytes:
-            raise NotImplementedError(
-                "memdoctor's virtual GPU can limit the memory fraction only while nothing is on the card. "
-                "Call torch.cuda.set_per_process_memory_fraction first, or choose a smaller card."
-            )
-        self.allocator = self._make_allocator(fraction=fraction)
+        self.change(lambda allocator: allocator.limit_to(fraction))
         self.fraction = fraction
 
     def record_stream(self, storage: torch.UntypedStorage, stream: int) -> None:

@@ -152,7 +152,17 @@ PLACEMENT: dict[Any, Handler] = {
 def patch_placement(patches: Patches) -> None:
     """Calls that no function mode sees: parsing of `module.to(0)`, and what becomes of results of tensor subclasses."""
     patches.set(torch._C._nn, "_parse_to", _parse_to(torch._C._nn._parse_to))
+    patches.set(torch, "from_dlpack", _from_dlpack(vars(torch)["from_dlpack"]))
     patches.set(torch.Tensor, "as_subclass", _as_subclass(torch.Tensor.as_subclass))
+
+
+def _from_dlpack(original: Callable[..., Any]) -> Callable[..., Any]:
+    def from_dlpack(ext_tensor: Any, **options: Any) -> Any:
+        """An alias, as on a card; capsules of the card's tensors there are none."""
+        if isinstance(ext_tensor, torch.Tensor) and ext_tensor.is_cuda:
+            return ext_tensor.detach()
+        return original(ext_tensor, **options)
+    return from_dlpack
 
 
 def _parse_to(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -31,6 +31,9 @@ Rule = Callable[["Recorder", Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
 """Runs one operator on the card: what it answers, and what it allocates."""
 
 
+_NO_DISPATCH = torch._C._disabled_torch_dispatch_impl
+
+
 class Cards(Protocol):
     """Several cards (`several.py`)."""
 
@@ -64,6 +67,8 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if types and any(kind.__torch_dispatch__ is not _NO_DISPATCH for kind in types):
+            return NotImplemented  # made of other tensors, as jagged ones are: these come back here one by one
         try:
             with torch._C.DisableTorchFunction():
                 if self.cards is not None:

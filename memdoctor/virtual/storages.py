@@ -23,6 +23,17 @@ def on_card(ledger: Ledger, known: KnownContents, storage: torch.UntypedStorage)
     return copy
 
 
+def _made_on_card(ledgers: Sequence[Ledger]) -> Callable[..., Any]:
+    """`torch.UntypedStorage(10, device="cuda")`, and with it `torch.cuda.FloatStorage(10)`."""
+    def __new__(cls: Any, *args: Any, device: Any = None, **options: Any) -> Any:
+        if not is_card(device):
+            return _base.__new__(cls, *args, **({} if device is None else {"device": device}), **options)
+        storage = _base.__new__(cls, *args, device="meta", **options)
+        ledgers[number_of(device)].admit(storage)
+        return storage
+    return __new__
+
+
 def patch_storages(patches: Patches, ledgers: Sequence[Ledger], known: KnownContents) -> None:
     """Blocks follow `resize_`; `cuda()` copies to the card."""
     storages = ledgers[0].storages
@@ -37,9 +48,11 @@ def patch_storages(patches: Patches, ledgers: Sequence[Ledger], known: KnownCont
             return on_card(ledgers[number], known, self)
         return self if record.device == number else on_card(ledgers[number], known, record.known or self)
 
+    patches.set(torch.UntypedStorage, "__new__", staticmethod(_made_on_card(ledgers)))
     patches.set(torch.UntypedStorage, "is_cuda", property(is_cuda))
     patches.set(torch.UntypedStorage, "cuda", cuda)
     patches.set(torch.UntypedStorage, "resize_", _resizing(ledgers))
+    patches.set(torch.UntypedStorage, "get_device", lambda self: storages[self._cdata].device if is_cuda(self) else -1)
 
 
 def _resizing(ledgers: Sequence[Ledger]) -> Callable[[Any, int], Any]:

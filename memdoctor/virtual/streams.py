@@ -37,6 +37,13 @@ class VirtualEvent(torch.Event):
     def device(self) -> torch.device:  # type: ignore[override]  # read-only in torch too; its stubs say otherwise
         return self._card
 
+    @property
+    def cuda_event(self) -> int:
+        return id(self)
+
+    def ipc_handle(self) -> bytes:
+        return bytes(64)
+
     def record(self, stream: Any = None) -> None:
         if stream is not None:
             self._card = stream.device
@@ -59,6 +66,7 @@ class VirtualStream(torch.Stream):
     _ids = itertools.count(1)
 
     def __new__(cls, device: Any = None, priority: int = 0, **kwargs: Any) -> VirtualStream:
+        """`ExternalStream` is given the number of a stream in place of a device; `priority` changes nothing here."""
         stream_id, number = kwargs.get("stream_id"), kwargs.get("device_index")
         if number is None:
             number = number_of(device)
@@ -72,6 +80,14 @@ class VirtualStream(torch.Stream):
     @property
     def cuda_stream(self) -> int:
         return self.stream_id
+
+    @property
+    def priority(self) -> int:
+        return 0
+
+    @staticmethod
+    def priority_range() -> tuple[int, int]:
+        return 0, -5
 
     def __enter__(self) -> VirtualStream:
         switch: Any = torch.cuda.stream
@@ -95,7 +111,7 @@ class VirtualStream(torch.Stream):
         return True
 
     def is_capturing(self) -> bool:
-        return False
+        return bool(torch.cuda.is_current_stream_capturing())
 
 
 class _AnyStream(type):
@@ -180,11 +196,12 @@ def stream_attributes(ledgers: Sequence[Ledger]) -> dict[str, Any]:
 
     return {
         "Stream": VirtualStream,
-        "ExternalStream": VirtualStream,
+        "ExternalStream": lambda pointer, device=None: VirtualStream(device, stream_id=pointer),
+        "get_stream_from_external": lambda pointer, device=None: VirtualStream(device, stream_id=pointer),
         "Event": VirtualEvent,
+        "StreamContext": lambda stream: StreamSwitch(ledgers, stream),
         "stream": lambda stream: StreamSwitch(ledgers, stream),
         "set_stream": set_stream,
         "current_stream": current_stream,
         "default_stream": default_stream,
-        "is_current_stream_capturing": lambda: False,
     }

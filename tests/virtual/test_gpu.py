@@ -49,15 +49,18 @@ def test_out_of_memory_is_pytorchs_own_error_and_changes_nothing() -> None:
         assert torch.empty(GIB // 4, dtype=torch.uint8, device="cuda").is_cuda
 
 
-def test_a_memory_fraction_limits_the_process_while_nothing_is_on_the_card() -> None:
+def test_a_memory_fraction_limits_the_process() -> None:
     with virtual_gpu("1GiB"):
         torch.cuda.set_per_process_memory_fraction(0.5)
         with pytest.raises(torch.OutOfMemoryError, match="512.00 MiB allowed"):
             torch.empty(GIB * 3 // 4, dtype=torch.uint8, device="cuda")
         kept = torch.empty(GIB // 4, dtype=torch.uint8, device="cuda")
-        with pytest.raises(NotImplementedError, match="only while nothing is on the card"):
-            torch.cuda.set_per_process_memory_fraction(0.9)
-        assert kept.is_cuda
+        torch.cuda.set_per_process_memory_fraction(0.9)
+        assert torch.empty(GIB // 2, dtype=torch.uint8, device="cuda").is_cuda and kept.is_cuda
+        torch.cuda.set_per_process_memory_fraction(0.1)
+        torch.cuda.empty_cache()  # what is reserved already may be used on
+        with pytest.raises(torch.OutOfMemoryError, match="102.40 MiB allowed"):
+            torch.empty(GIB // 8, dtype=torch.uint8, device="cuda")
 
 
 def test_operands_of_a_failed_operator_die_with_the_frames_that_held_them() -> None:
