@@ -44,7 +44,13 @@ def _is_leak(crash: Crash, verdict: Verdict, iterations: int) -> bool:
     growth = verdict.growth
     gathered_bytes = growth.bytes_per_step * iterations
     is_sure = growth.verdict == "leak" and growth.confidence is not Confidence.LOW
-    return is_sure and gathered_bytes >= _GOOD_PART * crash.allocated_bytes
+    return is_sure and gathered_bytes >= _GOOD_PART * crash.allocated_bytes and _would_fit(crash, gathered_bytes)
+
+
+def _would_fit(crash: Crash, gathered_bytes: int) -> bool:
+    """Whether there had been room without what the leak has gathered."""
+    unused_bytes = crash.free_bytes + crash.reserved_bytes - crash.allocated_bytes
+    return not crash.total_bytes or crash.request_bytes <= unused_bytes + gathered_bytes
 
 
 def _is_retry(crash: Crash) -> bool:

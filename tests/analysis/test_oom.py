@@ -36,6 +36,8 @@ def leaking(bytes_per_step: int, confidence: Confidence = Confidence.HIGH) -> Ve
         ),
         pytest.param(FULL, leaking(90), LEAK, id="ten steps of 90 are a tenth of it"),
         pytest.param(FULL, leaking(89), TOO_BIG, id="a leak that is not what filled the card"),
+        pytest.param(replace(FULL, request_bytes=1_900), leaking(90), LEAK, id="without the leak it had fitted"),
+        pytest.param(replace(FULL, request_bytes=1_901), leaking(90), TOO_BIG, id="nor without the leak"),
         pytest.param(FULL, leaking(900, Confidence.LOW), TOO_BIG, id="a leak that is not sure"),
     ],
 )
