@@ -84,7 +84,7 @@ def collections() -> Iterator[list[int]]:
 
 
 def test_a_program_with_cyclic_garbage_is_collected_as_often_as_without(collections: list[int]) -> None:
-    """Collections that come earlier would move garbage, which is still in use then, to where it is hardly looked for."""
+    """Collections that come earlier would move garbage, which is still in use then, where it is hardly looked for."""
     step = training(3)
 
     def work() -> int:
