@@ -19,6 +19,8 @@ from memdoctor.sensing.registries import registries
 from memdoctor.sensing.user_code import is_user_file, module_file
 
 _PERSISTENT_FRAMES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_SHELLS_OWN = ("get_ipython", "exit", "quit")
+"""Among the variables of a notebook: they lead to the shell, and from there to all the others."""
 
 
 @dataclass
@@ -110,7 +112,7 @@ def _frame_roots(frame: FrameType) -> Iterator[Root]:
 def _global_roots(variables: dict[str, object], file: str | None) -> Iterator[Root]:
     scope = str(variables.get("__name__"))
     for name, value in list(variables.items()):
-        if not name.startswith("__"):
+        if not name.startswith("__") and name not in _SHELLS_OWN:
             yield Root(Piece("global", name, scope, file, 0), value)
 
 
