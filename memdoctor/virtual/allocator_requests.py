@@ -18,7 +18,7 @@ LONGEST = 500_000
 class RecordingAllocator(CachingAllocator):
     """Writes down every request that a card must serve.
 
-    Gives up where the ints cannot say it: other streams, private pools, too many.
+    Gives up where the ints cannot say it: other streams, private pools, a limit, too many.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -50,6 +50,10 @@ class RecordingAllocator(CachingAllocator):
 
     def record_stream(self, block: Block, stream: int) -> None:
         super().record_stream(block, stream)
+        self.requests = None
+
+    def limit_to(self, fraction: float) -> None:
+        super().limit_to(fraction)
         self.requests = None
 
     def open_pool(self, owner: Hashable) -> None:
