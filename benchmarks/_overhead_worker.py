@@ -153,6 +153,9 @@ def main() -> None:
     with TOOLS[tool_name]() as tool:
         each_step = getattr(tool, "reset_mod_stats", lambda: None)  # MemTracker wants it between iterations
         for line in sys.stdin:
+            step()  # not on the clock: what had become due while this process slept, such as a look at the process tree
+            each_step()
+            clocked.clear()
             hooks = []
             wall, processor = time.perf_counter(), time.process_time()
             for _ in range(int(line)):
