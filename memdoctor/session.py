@@ -16,25 +16,15 @@ from memdoctor.attribution import Attribution
 from memdoctor.foundation.breakdown import Refused
 from memdoctor.foundation.findings import Confidence, Skipped
 from memdoctor.foundation.looks import Growth
-from memdoctor.foundation.readings import DeviceReading, MemoryReading
 from memdoctor.foundation.recording import Recording
 from memdoctor.foundation.runs import FINISHED, INTERRUPTED, OUT_OF_MEMORY, RAISED, REST_OF_RUN
 from memdoctor.foundation.runs import RunEnd, RunHeader, RunReport, Verdict
 from memdoctor.foundation.sources import source_of
-from memdoctor.sensing.allocator import NO_COUNTERS, Allocator, Counters, HostAllocator, RunningMaximum, cuda_in_use
-from memdoctor.sensing.census import Census
-from memdoctor.sensing.host import resident_bytes
-from memdoctor.sensing.looker import Looker
-from memdoctor.sensing.models import Models
+from memdoctor.sensing.allocator import NO_COUNTERS, Allocator, HostAllocator
 from memdoctor.sensing.recorder import Recorder
-from memdoctor.sensing.rises import Rises, bytes_on
-from memdoctor.sensing.ticks import Ledger
 from memdoctor.surroundings import Surroundings
-from memdoctor.virtual.gpu import VirtualGPU, current_gpu
-
-
-_SLOW_SECONDS = 0.1
-"""Between two readings of what the kernel and the driver must be asked for."""
+from memdoctor.virtual.gpu import current_gpu
+from memdoctor.watched_device import VirtualAllocator, WatchedDevice, device_in_use
 
 
 class Session:
@@ -59,7 +49,7 @@ class Session:
             self._on_iteration, on_failure=self._fail, steps=steps, on_call=self._surroundings.call
         )
         self._attribution = Attribution(self._recorder.models, self._on_refusal)
-        self._watched: _Watched | None = None
+        self._watched: WatchedDevice | None = None
         self._before = NO_COUNTERS
         self._step = 0
         self._broken = False
@@ -134,7 +124,7 @@ class Session:
         self._recording.add(Skipped(REST_OF_RUN, f"memdoctor failed at iteration {self._step}: {error!r}"))
 
     def _read_before(self) -> None:
-        self._before = _device_in_use()[0].counters()
+        self._before = device_in_use()[0].counters()
 
     def _iteration(self, unit: str, phase: str) -> None:
         watched = self._watched or self._begin()
@@ -154,11 +144,11 @@ class Session:
         if os.getpid() != self._pid or gpu is None:
             return
         if not self._recording.has_begun:
-            self._recording.begin(self._header(_VirtualAllocator(gpu)))
+            self._recording.begin(self._header(VirtualAllocator(gpu)))
         self._recording.add(refused)
 
-    def _begin(self) -> _Watched:
-        watched = _Watched(self._recording, self._before, self._recorder.models)
+    def _begin(self) -> WatchedDevice:
+        watched = WatchedDevice(self._recording, self._before, self._recorder.models)
         if not self._recording.has_begun:
             self._recording.begin(self._header(watched.allocator))
         self._watched = watched
@@ -206,102 +196,6 @@ class Session:
             precision=self._watched.precision if self._watched is not None else "",
             card_peaks=self._watched.card_peaks if self._watched is not None else (),
         )
-
-
-class _Watched:
-    """The device that the program turned out to use, and what is read from it."""
-
-    def __init__(self, recording: Recording, before: Counters, models: Models) -> None:
-        self.allocator, ledger = _device_in_use()
-        self._gpu = ledger if isinstance(ledger, VirtualGPU) else None
-        self.rises = Rises(models, ledger.bytes_of if isinstance(ledger, Census) else bytes_on(ledger))
-        self.looker = Looker(ledger, emit=recording.add, skip=recording.add)
-        self._next_slow_seconds = 0.0
-        self._resident_bytes = 0
-        self._utilization_percent: int | None = None
-        self._allocated = RunningMaximum(before.allocated_bytes, before.peak_allocated_bytes)
-        self._reserved = RunningMaximum(before.reserved_bytes, before.peak_reserved_bytes)
-
-    @property
-    def peaks(self) -> tuple[int, int]:
-        """The most that was allocated and reserved since the session began."""
-        return self._allocated.value, self._reserved.value
-
-    @property
-    def precision(self) -> str:
-        """What to expect of the peaks; nothing is in doubt on a real card."""
-        return self._gpu.precision if self._gpu is not None else ""
-
-    @property
-    def card_peaks(self) -> tuple[int, ...]:
-        """Of each card where there are several."""
-        return self._gpu.card_peaks if self._gpu is not None and self._gpu.devices > 1 else ()
-
-    def counters(self) -> Counters:
-        """The figures now, taken into the peaks."""
-        now = self.allocator.counters()
-        self._allocated.update(now.allocated_bytes, now.peak_allocated_bytes)
-        self._reserved.update(now.reserved_bytes, now.peak_reserved_bytes)
-        return now
-
-    def read(self, step: int, phase: str, seconds: float) -> MemoryReading:
-        """The counters now; what takes longer to ask for is at most a tenth of a second old."""
-        counters = self.counters()
-        if seconds >= self._next_slow_seconds:
-            self._next_slow_seconds = seconds + _SLOW_SECONDS
-            self._resident_bytes = resident_bytes()
-            self._utilization_percent = self.allocator.utilization_percent()
-        return MemoryReading(
-            step=step,
-            phase=phase,
-            seconds=round(seconds, 6),
-            allocated_bytes=counters.allocated_bytes,
-            reserved_bytes=counters.reserved_bytes,
-            peak_bytes=self._allocated.value,
-            live_bytes=counters.live_bytes,
-            host_bytes=self._resident_bytes,
-            utilization_percent=self._utilization_percent,
-        )
-
-
-class _VirtualAllocator:
-    """The counters of a virtual card, read without going through the patched `torch.cuda`; several count as one."""
-
-    def __init__(self, gpu: VirtualGPU) -> None:
-        self._gpu = gpu
-
-    def counters(self) -> Counters:
-        gpu = self._gpu
-        return Counters(
-            allocated_bytes=gpu.allocated_bytes,
-            peak_allocated_bytes=gpu.max_allocated_bytes,
-            reserved_bytes=gpu.reserved_bytes,
-            peak_reserved_bytes=gpu.max_reserved_bytes,
-            live_bytes=gpu.live_bytes,
-        )
-
-    def reading(self) -> DeviceReading:
-        gpu, count = self._gpu, self._gpu.devices
-        name = gpu.card.name if count == 1 else f"{count} x {gpu.card.name}"
-        used_bytes = count * (gpu.context_bytes + gpu.other_bytes)  # as before the program's first tensor
-        return DeviceReading(
-            0, name, count * gpu.total_bytes, used_bytes, "virtual", others_bytes=count * gpu.other_bytes)
-
-    def utilization_percent(self) -> None:
-        """No kernel ever runs on it."""
-
-    def remarks(self) -> tuple[Skipped, ...]:
-        return (self._gpu.remark(),)
-
-
-def _device_in_use() -> tuple[Allocator, Ledger]:
-    gpu = current_gpu()
-    if gpu is not None and gpu.birth_count:
-        return _VirtualAllocator(gpu), gpu
-    card = cuda_in_use() if gpu is None else None
-    if card is not None:
-        return card, Census("cuda")
-    return HostAllocator(), Census("cpu")
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -41,7 +41,7 @@ def calls_in_steady_state(modules: int, monkeypatch: pytest.MonkeyPatch) -> floa
         nonlocal calls
         calls += event == "call" and frame.f_code.co_filename.startswith(FOLDER)
 
-    monkeypatch.setattr("memdoctor.session._SLOW_SECONDS", 1e9)
+    monkeypatch.setattr("memdoctor.watched_device._SLOW_SECONDS", 1e9)
     monkeypatch.setattr("memdoctor.surroundings._SECONDS_BETWEEN_FIRST", 1e9)
     step = training(modules)
     with memdoctor.profile():

@@ -168,7 +168,7 @@ def test_the_users_exception_comes_out_unchanged(error: Exception, outcome: str)
 def test_a_failure_of_memdoctor_stays_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever breaks inside a hook becomes `Skipped`, and the program computes on."""
     expected = train(5)
-    monkeypatch.setattr("memdoctor.session.resident_bytes", lambda: 1 / 0)
+    monkeypatch.setattr("memdoctor.watched_device.resident_bytes", lambda: 1 / 0)
     with memdoctor.profile() as prof:
         assert train(5) == expected
     whys = [skipped.why for skipped in prof.report.skipped]
@@ -181,7 +181,7 @@ def test_a_ctrl_c_that_the_program_catches_does_not_end_the_watching(monkeypatch
     with memdoctor.profile() as prof:
         prof.step()
         with monkeypatch.context() as patch:
-            patch.setattr("memdoctor.session._Watched.counters", _interrupt)
+            patch.setattr("memdoctor.watched_device.WatchedDevice.counters", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 prof.step()
         prof.step()
