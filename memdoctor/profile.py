@@ -24,6 +24,7 @@ from typing import Generic, ParamSpec, TypeVar, overload
 
 from memdoctor.foundation.errors import BadInput, MemdoctorError
 from memdoctor.foundation.runs import RunReport
+from memdoctor.foundation.tracebacks import chain_without_our_frames
 from memdoctor.reports.run_text import run_text
 from memdoctor.session import Session
 
@@ -72,6 +73,8 @@ class Profile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         global _open
+        if error is not None:
+            chain_without_our_frames(error)
         if self._outer is not None:
             self._report, self._outer = self._outer.so_far(), None
             return

@@ -19,7 +19,7 @@ from typing import Literal
 
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.runs import RunReport
-from memdoctor.foundation.tracebacks import without_our_frames
+from memdoctor.foundation.tracebacks import chain_without_our_frames
 from memdoctor.profile import Profile
 from memdoctor.python_file import compiled
 from memdoctor.sensing.allocator import has_card
@@ -73,7 +73,7 @@ def run(
             start()
             _wait_for_threads()
         except BaseException as raised:  # SystemExit and KeyboardInterrupt too: the report comes first
-            error = without_our_frames(raised)
+            error = chain_without_our_frames(raised)
         prof.__exit__(None, error, None)
     return Outcome(prof.report, error)
 

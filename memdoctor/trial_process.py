@@ -23,7 +23,7 @@ from typing import Any
 from memdoctor.batch_trial import Outcome, Request
 from memdoctor.foundation.errors import MemdoctorError
 from memdoctor.foundation.records import plain, rebuild
-from memdoctor.foundation.tracebacks import without_our_frames
+from memdoctor.foundation.tracebacks import chain_without_our_frames
 from memdoctor.trial_steps import measured
 
 _GRACE_SECONDS = 5.0
@@ -85,7 +85,7 @@ def answer(request: Request) -> Outcome:
         return measured(request)
     except MemdoctorError as error:
         if error.__cause__ is not None:
-            traceback.print_exception(without_our_frames(error.__cause__))
+            traceback.print_exception(chain_without_our_frames(error.__cause__))
         return Outcome(refusal=error.found, next_step=error.next_step)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,15 @@ def test_the_users_exception_comes_out_unchanged(error: Exception, outcome: str)
         raise error
     assert raised.value is error and error.__context__ is None
     assert prof.report.end.outcome == outcome
+
+
+def test_the_users_traceback_has_his_frames_and_those_of_pytorch_only() -> None:
+    output = torch.ones(2, requires_grad=True) * 2
+    output.register_hook(lambda gradient: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as raised, memdoctor.profile():
+        output.sum().backward()
+    ours = str(Path(memdoctor.__file__).parent)
+    assert not [frame for frame in traceback.extract_tb(raised.value.__traceback__) if ours in frame.filename]
 
 
 def test_a_failure_of_memdoctor_stays_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

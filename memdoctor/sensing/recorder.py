@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from memdoctor.foundation.printed import printed_without_our_frames
 from memdoctor.sensing.backward_calls import BackwardCalls
 from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.models import Models
@@ -71,6 +72,7 @@ class Recorder:
         self._may_step = True
 
     def __enter__(self) -> Recorder:
+        self._open.enter_context(printed_without_our_frames)
         self._open.callback(_NoWordAboutHooks().remove)
         self._open.callback(register_optimizer_step_post_hook(self._after_optimizer_step).remove)
         self._open.enter_context(self._calls)

@@ -24,8 +24,8 @@ _CARD_WORDS = (
 
 def in_words_of_a_card(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> Exception:
     """The error that a card raises where a meta kernel raised this one."""
-    said = _hosts_error(func, args, kwargs) or error
-    return type(said)(of_a_card(str(said)))
+    kind, text = _said_on_host(func, args, kwargs) or (type(error), str(error))
+    return kind(of_a_card(text))
 
 
 def of_a_card(text: str) -> str:
@@ -35,7 +35,10 @@ def of_a_card(text: str) -> str:
     return text
 
 
-def _hosts_error(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
+def _said_on_host(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[type[Exception], str] | None:
+    """Not the error itself, whose frames would keep it and the operands alive in a circle."""
     try:
         if sum(tensor.nbytes for tensor in _tensors((*args, *kwargs.values()))) > _CHECKED_AT_MOST:
             return None
@@ -45,7 +48,7 @@ def _hosts_error(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ex
     try:
         func(*operands, **options)
     except (RuntimeError, IndexError, ValueError) as error:
-        return None if str(error).startswith("Could not run") else error
+        return None if str(error).startswith("Could not run") else (type(error), str(error))
     return None
 
 

@@ -19,7 +19,9 @@ from memdoctor.foundation.breakdown import CardLedger
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import shown_path
+from memdoctor.foundation.printed import printed_without_our_frames
 from memdoctor.foundation.readings import DeviceReading, Timeline
+from memdoctor.foundation.tracebacks import chain_without_our_frames
 from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
@@ -50,7 +52,6 @@ from memdoctor.virtual.randomness import Generator
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import flatten_weights, is_acceptable
 from memdoctor.virtual.registration import registered
-from memdoctor.virtual.printed_errors import patch_printed_errors
 from memdoctor.virtual.saving import patch_saving
 from memdoctor.virtual.several import AllCards, Cards
 from memdoctor.virtual.storages import patch_storages
@@ -266,6 +267,9 @@ def virtual_gpu(
     try:
         with _layers(gpu, patches, WITH_WORKSPACE if cudnn_workspace == "model" else {}):
             yield gpu
+    except BaseException as error:
+        chain_without_our_frames(error)
+        raise
     finally:
         patches.undo()
         _in_use.remove(gpu)
@@ -295,6 +299,7 @@ def _layers(gpu: VirtualGPU, patches: Patches, workspaces: Mapping[Any, Rule]) -
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
         with contextlib.ExitStack() as layers:
+            layers.enter_context(printed_without_our_frames)
             layers.enter_context(Autocast().installed(patches))
             layers.enter_context(registered(composites, "AutogradMeta"))
             layers.enter_context(gpu._readings)
@@ -334,7 +339,6 @@ def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
     patch_lazy_modules(patches)
     patch_placement(patches)
     patch_swapping(patches)
-    patch_printed_errors(patches)
     patch_warnings(patches)
     patch_process_groups(patches)
     if gpu.devices > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
 
 import pytest
@@ -83,6 +85,18 @@ def test_an_error_leaves_nothing_on_the_card(gpu: VirtualGPU) -> None:
     with pytest.raises(RuntimeError):
         left @ right
     assert gpu.allocated_bytes == before
+
+
+def test_an_error_that_was_handled_keeps_no_operand() -> None:
+    """As on a card; the collector, which would free a circle later, is not needed."""
+    gc.disable()
+    try:
+        with virtual_gpu("4GiB") as gpu:
+            with contextlib.suppress(RuntimeError):
+                card(300, 400) @ card(300, 400)
+            assert gpu.allocated_bytes == 0
+    finally:
+        gc.enable()
 
 
 def test_a_saved_tensor_that_was_written_to_is_named_by_its_type_on_the_card(gpu: VirtualGPU) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -15,6 +17,11 @@ from memdoctor.virtual.gpu import virtual_gpu
 
 def print_exc() -> str:
     return traceback.format_exc()
+
+
+def format_tb() -> str:
+    kind, error, trace = sys.exc_info()
+    return "".join([*traceback.format_tb(trace), *traceback.format_exception_only(kind, error)])
 
 
 def log_it() -> str:
@@ -40,7 +47,7 @@ def one_after_another() -> None:
         raise ValueError("gave up") from error
 
 
-@pytest.mark.parametrize("shown", [print_exc, log_it])
+@pytest.mark.parametrize("shown", [print_exc, format_tb, log_it])
 @pytest.mark.parametrize("fails", [too_large, wrong_shapes, one_after_another])
 def test_no_frame_of_the_card_is_printed(fails: Callable[[], None], shown: Callable[[], str]) -> None:
     with virtual_gpu("4GiB"):
@@ -53,7 +60,7 @@ def test_no_frame_of_the_card_is_printed(fails: Callable[[], None], shown: Calla
 
 
 def test_tracebacks_are_printed_whole_again_afterwards() -> None:
-    before = traceback.TracebackException.__init__
+    before = traceback.walk_tb, sys.unraisablehook, threading.excepthook
     with virtual_gpu("4GiB"):
-        assert traceback.TracebackException.__init__ is not before
-    assert traceback.TracebackException.__init__ is before
+        assert traceback.walk_tb is not before[0]
+    assert (traceback.walk_tb, sys.unraisablehook, threading.excepthook) == before
