@@ -21,7 +21,8 @@ PATCHABLE = (
     "torch.distributions.Distribution", "torch.backends.cudnn", "torch.utils.checkpoint",
 )
 """Modules and classes whose names memdoctor replaces, or could."""
-CHANGES_BY_ITSELF = {"last_exc", "last_type", "last_value", "last_traceback", "stdout", "stderr", "stdin", "_getframe"}
+LAST_ERROR = {"last_exc", "last_type", "last_value", "last_traceback"}
+CHANGES_BY_ITSELF = LAST_ERROR | {"stdout", "stderr", "stdin", "_getframe"}
 HOOKS = {
     "torch.nn.modules.module": (
         "_global_forward_pre_hooks", "_global_forward_hooks", "_global_forward_hooks_always_called",
@@ -38,6 +39,8 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     Only numbers and texts are kept meanwhile: a function would lead a search of the heap into all of PyTorch.
     """
+    for name in LAST_ERROR:  # of a test that failed: memdoctor looks into its frames, where all of pytest is
+        vars(sys).pop(name, None)
     before, ids_before = state(), {name: id(value) for name, value in names().items()}
     yield
     monkeypatch.undo()
