@@ -13,6 +13,7 @@ import torch
 
 from memdoctor.virtual.attention import ATTENTION, added_mask, attention_backend, operands_fit
 from memdoctor.virtual.cards import Card
+from memdoctor.virtual.products import cumulative_product_backward, product, product_along
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import recurrent_kernels
 from memdoctor.virtual.registration import overload
@@ -35,10 +36,13 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
 
     return {
         "ctc_loss.Tensor": _ctc_loss,
+        "cumprod_backward": cumulative_product_backward,
         "dropout": _dropout,
         "linear": _linear,
         "log_softmax.int": _softmax(aten.log_softmax.int, aten._log_softmax.default),
         "mish_backward": _mish_backward,
+        "prod": product,
+        "prod.dim_int": product_along,
         "scaled_dot_product_attention": scaled_dot_product_attention,
         "softmax.int": _softmax(aten.softmax.int, aten._softmax.default),
         **({"_fused_rms_norm": root_mean_square_norm} if hasattr(aten, "_fused_rms_norm") else {}),
@@ -54,7 +58,9 @@ def composite_rules(card: Card) -> dict[Any, Rule]:
                 return kernel(*args, **kwargs)
         return rule
 
-    return {overload(name): rule_of(kernel) for name, kernel in composite_kernels(card).items()}
+    return {
+        overload(name): rule_of(kernel) for name, kernel in composite_kernels(card).items()
+        if torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "CompositeImplicitAutograd")}
 
 
 def _composite(operator: Any, *args: Any, **kwargs: Any) -> Any:

@@ -29,8 +29,8 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_quantized
 
 
-WITHOUT_VALUES = frozenset({"mish_backward"})
-"""Kernels above autograd that make a result without computing it; PyTorch's own takes their place."""
+WITHOUT_VALUES = frozenset({"cumprod_backward", "mish_backward", "prod", "prod.dim_int"})
+"""Kernels above autograd that do not compute their result, or only where no value is zero; PyTorch's own are used."""
 
 
 class ComputingRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped in torch

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
 
-from memdoctor.virtual.kernels.embedding import embedding_backward_held, embedding_bag_backward_held
-from memdoctor.virtual.kernels.sorting import radix_sort_scratch
+from memdoctor.virtual.kernels.embedding import is_sorted_first, splits_rows, summed_by_segments
+from memdoctor.virtual.kernels.sorting import radix_sort_scratch, scan_scratch
 from memdoctor.virtual.recorder import Recorder, Rule
 
 aten = torch.ops.aten
@@ -23,18 +24,41 @@ def _embedding(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dic
 
 
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`(grad_output, indices, num_weights, ...)`."""
+    """`(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq)`."""
     grad, indices, rows = args[:3]
+    by_frequency = len(args) > 4 and args[4]
     grad = recorder.contiguous(grad)
-    width = grad.shape[-1]
-    held = embedding_backward_held(indices.numel(), rows, width, sm_count=recorder.card.sm_count)
-    if not held:
-        return recorder.new((rows, width), grad.dtype)
-    with recorder.ledger.scratch(held[:2]):
-        _play_sort(recorder, indices.numel())
-        out = recorder.new((rows, width), grad.dtype)
-        with recorder.ledger.scratch(held[2:]):
-            return out
+    count = indices.numel()
+    if not is_sorted_first(count):
+        return recorder.new((rows, grad.shape[-1]), grad.dtype)
+    splits = splits_rows(count, rows, sm_count=recorder.card.sm_count)
+    return _summed(recorder, grad, count, rows, by_frequency=by_frequency, splits=splits)
+
+
+def _summed(
+    recorder: Recorder, grad: torch.Tensor, count: int, rows: int, *, by_frequency: bool = False, splits: bool = False
+) -> torch.Tensor:
+    """Indices and their positions are sorted, those of equal ones counted where it matters, gradients added up."""
+    shape = rows, grad.shape[-1]
+    positions = [_INDEX_BYTES * count]
+    with contextlib.ExitStack() as held:
+        held.enter_context(recorder.ledger.scratch(2 * positions))
+        _pass(recorder, [*positions, radix_sort_scratch(count, _INDEX_BYTES, _INDEX_BYTES, _ALL_BITS)])
+        if by_frequency:
+            held.enter_context(recorder.ledger.scratch(positions))
+            for _ in range(2):
+                _pass(recorder, [scan_scratch(count)])
+        out = recorder.new(shape, grad.dtype)
+        for staying, passing in summed_by_segments(
+                count, *shape, capability=recorder.card.compute_capability, splits_rows=splits):
+            held.enter_context(recorder.ledger.scratch(staying))
+            _pass(recorder, passing)
+        return out
+
+
+def _pass(recorder: Recorder, blocks: list[int]) -> None:
+    with recorder.ledger.scratch(blocks):
+        pass
 
 
 def _bag(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -52,20 +76,7 @@ def _bag_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: 
     grad, indices, rows, mode, is_sparse = args[0], args[1], args[6], args[8], args[9]
     if is_sparse or mode == _MAXIMUM or not indices.numel():
         return recorder.run(func, args, kwargs)
-    width, count = grad.shape[-1], indices.numel()
-    positions = [_INDEX_BYTES * count] * 2
-    with recorder.ledger.scratch(positions):
-        _play_sort(recorder, count)
-        out = recorder.new((rows, width), grad.dtype)
-        with recorder.ledger.scratch(embedding_bag_backward_held(count, rows, width)):
-            return out
-
-
-def _play_sort(recorder: Recorder, count: int) -> None:
-    """The indices' own positions are sorted with them."""
-    with recorder.ledger.scratch(
-            [_INDEX_BYTES * count, radix_sort_scratch(count, _INDEX_BYTES, _INDEX_BYTES, _ALL_BITS)]):
-        pass
+    return _summed(recorder, grad, indices.numel(), rows)
 
 
 _ALL_BITS = 64

@@ -92,6 +92,8 @@ RULES: dict[Any, Rule] = {
     aten.angle.default: _absolute,
     aten.sum.default: _whole,
     aten.mean.default: _whole,
+    aten.prod.default: _whole,
+    aten.prod.dim_int: _along,
     aten.sum.dim_IntList: _along,
     aten.mean.dim: _along,
     aten.linalg_vector_norm.default: _norm,

@@ -5,26 +5,50 @@ from __future__ import annotations
 import pytest
 
 from memdoctor.virtual.kernels.convolution import columns_bytes, depthwise_is_cudnns, reads_input_as_it_is
-from memdoctor.virtual.kernels.embedding import embedding_backward_held
+from memdoctor.virtual.kernels.embedding import is_sorted_first, splits_rows, summed_by_segments
 from memdoctor.virtual.kernels.foreach import foreach_norm_scratch
 from memdoctor.virtual.kernels.matmul import cublas_workspace_bytes, needs_copy
 from memdoctor.virtual.kernels.memory_formats import is_like_channels_last
 from memdoctor.virtual.kernels.normalization import channels_last_scratch, layer_norm_backward_scratch
 from memdoctor.virtual.kernels.recurrent import flat_elements
+from memdoctor.virtual.kernels.sorting import unique_scratch
 
 
 @pytest.mark.parametrize(
     ("indices", "rows", "width", "expected"),
     [
-        pytest.param(3072, 1000, 64, [], id="few indices are not sorted"),
         pytest.param(
-            3073, 1000, 64, [24_584, 24_584, 24_584, 8, 8_000, 8_000, 8, 10_456, 334_592], id="more indices than rows"),
+            4000, 10_000, 8,
+            [([32_000, 8], [32_000, 1279]), ([32_000, 32_000], [1279]), ([8, 35_200, 140_800], [])], id="more rows"),
         pytest.param(
-            4096, 50257, 768, [32_768, 32_768, 32_768, 8, 32_768, 32_768, 8, 36_040, 13_839_360], id="more rows"),
+            20_000, 16_384, 2,
+            [([160_000, 8], [160_000, 1279]), ([131_072, 131_072], [1535]), ([8, 147_072, 147_072], [])],
+            id="more indices than rows"),
+        pytest.param(
+            4000, 100, 8,
+            [([32_000, 8], [32_000, 1279]), ([800, 800], [1279]), ([8, 4000, 4000], [])], id="few rows are split"),
     ],
 )
-def test_embedding_backward(indices: int, rows: int, width: int, expected: list[int]) -> None:
-    assert embedding_backward_held(indices, rows, width, sm_count=132) == expected
+def test_embedding_backward(
+    indices: int, rows: int, width: int, expected: list[tuple[list[int], list[int]]]
+) -> None:
+    splits = splits_rows(indices, rows, sm_count=132)
+    assert summed_by_segments(indices, rows, width, capability=(9, 0), splits_rows=splits) == expected
+
+
+def test_few_indices_of_an_embedding_are_not_sorted() -> None:
+    assert [is_sorted_first(count) for count in (3072, 3073)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("capability", "counts"),
+    [((9, 0), (71_680, 2_007_040)), ((8, 0), (28_672, 2_007_040)), ((7, 5), (5120, 1_991_680))], ids=str,
+)
+def test_unique_keys(capability: tuple[int, int], counts: tuple[int, int]) -> None:
+    """Each count is the last before one more tile takes another 256 bytes."""
+    for count in counts:
+        assert unique_scratch(count + 1, capability) == unique_scratch(count, capability) + 256
+    assert unique_scratch(counts[0], capability) == 1279
 
 
 @pytest.mark.parametrize(
