@@ -41,6 +41,7 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         "linear": _linear,
         "log_softmax.int": _softmax(aten.log_softmax.int, aten._log_softmax.default),
         "mish_backward": _mish_backward,
+        "one_hot": _one_hot,
         "prod": product,
         "prod.dim_int": product_along,
         "scaled_dot_product_attention": scaled_dot_product_attention,
@@ -105,6 +106,15 @@ def _mish_backward(grad: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
             whole: torch.Tensor = _composite(aten.mish_backward.default, grad, tensor)
             return whole
         return torch.empty_like(tensor)
+
+
+def _one_hot(tensor: torch.Tensor, num_classes: int = -1) -> torch.Tensor:
+    """Written into zeros on CUDA; on the meta device, and while a mode is in place, compared with every class."""
+    with torch._C.DisableTorchFunction():
+        if num_classes <= 0 or not tensor.numel():
+            whole: torch.Tensor = _composite(aten.one_hot.default, tensor, num_classes)
+            return whole
+        return tensor.new_zeros((*tensor.shape, num_classes)).scatter_(-1, tensor.unsqueeze(-1), 1)
 
 
 def _ctc_loss(

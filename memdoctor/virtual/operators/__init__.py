@@ -9,17 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from memdoctor.virtual.operators import (
-    attention, batch_norm, convolution, ctc, distances, embedding, encoder_layer, filling, foreach, grouped, indexing,
-    losses, matmul, normalization, pooling, recurrent, reductions, softmax, sorting, sparse, unfolding, unmodelled,
+    attention, batch_norm, by_parts, convolution, ctc, distances, drawing, embedding, encoder_layer, filling, foreach,
+    grouped, indexing, losses, matmul, normalization, pooling, recurrent, reductions, softmax, sorting, sparse,
+    unfolding, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
 OPERATORS: dict[Any, Rule] = {
     **attention.RULES,
     **batch_norm.RULES,
+    **by_parts.RULES,
     **convolution.RULES,
     **ctc.RULES,
     **distances.RULES,
+    **drawing.RULES,
     **embedding.RULES,
     **encoder_layer.RULES,
     **filling.RULES,

@@ -28,7 +28,8 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
     grad, tensor, weight, mask = *args[:3], args[9]
     if _is_native(tensor) and _is_channels_last(tensor):
         return _channels_last_backward(recorder, tensor, weight, mask)
-    same_format = recorder.new_like(tensor, grad.dtype) if grad.stride() != tensor.stride() else grad
+    is_cudnns = args[7] and weight is not None and not _is_native(tensor)
+    same_format = recorder.new_like(tensor, grad.dtype) if is_cudnns and grad.stride() != tensor.stride() else grad
     grad_input = recorder.new_like(tensor) if mask[0] else None
     del same_format
     return grad_input, *_parameter_gradients(recorder, weight, mask)

@@ -74,8 +74,11 @@ def _bag(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str,
 def _bag_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad, indices, offsets, offset2bag, bag_size, maximum_indices, num_weights, scale, mode, sparse, ...)`."""
     grad, indices, rows, mode, is_sparse = args[0], args[1], args[6], args[8], args[9]
-    if is_sparse or mode == _MAXIMUM or not indices.numel():
+    if is_sparse or not indices.numel():
         return recorder.run(func, args, kwargs)
+    grad = recorder.contiguous(grad)
+    if mode == _MAXIMUM:
+        return recorder.new((rows, grad.shape[-1]), grad.dtype)
     return _summed(recorder, grad, indices.numel(), rows)
 
 

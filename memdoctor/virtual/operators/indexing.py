@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from memdoctor.virtual.kernels.sorting import sorted_sum_scratch
+from memdoctor.virtual.kernels.sorting import scan_scratch, sorted_sum_scratch
 from memdoctor.virtual.ownership import in_backward, is_sole
 from memdoctor.virtual.recorder import Recorder, Rule
 
@@ -90,6 +90,22 @@ def _scatter_reduce(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs
     return out
 
 
+def _masked_scatter(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, mask, source)`: which element of the source each one takes is a running sum of the mask."""
+    count = args[0].numel()
+    out = recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch([_INDEX_BYTES * count, scan_scratch(count)]):
+        return out
+
+
+def _unfold_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(grad, input_sizes, dim, ...)`: positions along the dimension (aten/src/ATen/native/UnfoldBackward.cpp)."""
+    sizes, dim = args[1:3]
+    out = recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch([_INDEX_BYTES * sizes[dim]] if sizes else []):
+        return out
+
+
 def _roll(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One dimension after the other, with every step alive until the end (native/TensorTransformations.h).
 
@@ -132,7 +148,10 @@ RULES: dict[Any, Rule] = {
     aten.index_put_.default: _index_put,
     aten._index_put_impl_.default: _index_put,
     **{operator: _scatter for operator in (
-        aten.scatter.src, aten.scatter.value, aten.scatter_add.default, aten.index_add.default)},
+        aten.scatter.src, aten.scatter.value, aten.scatter_add.default, aten.index_add.default, aten.put.default,
+        aten.logical_and.default, aten.logical_or.default)},
+    aten.masked_scatter.default: _masked_scatter,
+    aten.unfold_backward.default: _unfold_backward,
     aten.scatter_reduce.two: _scatter_reduce,
     aten.roll.default: _roll,
 }

@@ -20,11 +20,21 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
     return out
 
 
+def _copy_first(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    grad = recorder.contiguous(args[0])
+    out = recorder.run(func, args, kwargs)
+    del grad
+    return out
+
+
 RULES: dict[Any, Rule] = {
-    operator.default: _backward
-    for operator in (
+    **{operator.default: _backward for operator in (
         aten.max_pool2d_with_indices_backward, aten.avg_pool2d_backward, aten._adaptive_avg_pool2d_backward,
         aten.adaptive_max_pool2d_backward, aten.upsample_nearest2d_backward, aten.upsample_bilinear2d_backward,
         aten.upsample_bicubic2d_backward, aten.nll_loss_backward,
-    )
+        aten.max_pool3d_with_indices_backward, aten.avg_pool3d_backward, aten._adaptive_avg_pool3d_backward,
+        aten.adaptive_max_pool3d_backward, aten._upsample_nearest_exact2d_backward,
+        aten._upsample_bilinear2d_aa_backward, aten._upsample_bicubic2d_aa_backward,
+        aten.upsample_trilinear3d_backward, aten.upsample_linear1d_backward, aten.reflection_pad1d_backward)},
+    aten.fractional_max_pool2d_backward.default: _copy_first,
 }

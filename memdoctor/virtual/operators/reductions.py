@@ -40,6 +40,22 @@ def _play_cast(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[int
     play_scratch(recorder, copy, reduced, out)
 
 
+def _running(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Of another type than the result, numbers are converted as a whole."""
+    tensor, out = args[0], recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch([] if tensor.dtype is out.dtype else [out.nbytes]):
+        return out
+
+
+def _is_in(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(elements, test_elements, ...)`: each is compared with each where there are few (`isin_default_kernel_gpu`)."""
+    elements, others = args[:2]
+    out = recorder.run(func, args, kwargs)
+    is_compared = others.numel() < 10 * elements.numel() ** 0.145
+    with recorder.ledger.scratch([elements.numel() * others.numel(), elements.numel()] if is_compared else []):
+        return out
+
+
 def _absolute(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Of complex numbers, computed as complex ones first (`unary_op_impl_with_complex_to_float_out`)."""
     out = recorder.run(func, args, kwargs)
@@ -89,6 +105,8 @@ def play_scratch(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[i
 
 RULES: dict[Any, Rule] = {
     aten.abs.default: _absolute,
+    aten.cumprod.default: _running,
+    aten.cumsum.default: _running,
     aten.angle.default: _absolute,
     aten.sum.default: _whole,
     aten.mean.default: _whole,
@@ -96,6 +114,7 @@ RULES: dict[Any, Rule] = {
     aten.prod.dim_int: _along,
     aten.sum.dim_IntList: _along,
     aten.mean.dim: _along,
+    aten.isin.Tensor_Tensor: _is_in,
     aten.linalg_vector_norm.default: _norm,
     aten.logsumexp.default: _log_of_sums,
     **{operator: rule for kind in (aten.all, aten.any) for operator, rule in (
