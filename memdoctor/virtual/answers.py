@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from memdoctor.virtual.complaints import refuse_mask
+from memdoctor.virtual.detectors import rows_chosen
 from memdoctor.virtual.ownership import in_backward, is_sole
 from memdoctor.virtual.recorder import Operator, Recorder, Rule
 from memdoctor.virtual.sparse_parts import assembled, parts
@@ -105,7 +106,7 @@ def _nonzero(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: 
     twin = recorder.known.of(mask) if mask.is_meta else mask
     if twin is None:
         recorder.reads.note("nonzero")
-    rows = mask.numel() if twin is None else int(twin.count_nonzero())
+    rows = rows_chosen(mask.numel()) if twin is None else int(twin.count_nonzero())
     out = torch.empty((mask.dim(), rows), dtype=torch.int64, device="meta").t()
     recorder.admit(out)
     if twin is not None and recorder.known.follows(out):

@@ -12,6 +12,7 @@ anything whose contents are known           the exact values: integers and boole
 `all`, `any`                                True, False
 `.cpu()`, `.tolist()`, copies to the host   zeros
 `nonzero`, boolean index, `masked_select`   every element is chosen (an upper bound)
+the same in torchvision's detectors         as many boxes, and positive ones among them, as their sampler may take
 `unique`, `bincount`                        every element differs; `minlength` bins
 `nms` of torchvision                        no box is suppressed (an upper bound)
 `equal`, `allclose`                         True; False for single booleans
