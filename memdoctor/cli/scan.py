@@ -1,4 +1,4 @@
-"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any.
+"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any, 2 if what was named could not be read.
 
 Forms, fixes and baselines are loaded when they are asked for: a hook before each commit waits for this command.
 """
@@ -17,6 +17,7 @@ from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Confidence, Report, Skipped
 from memdoctor.reports.progress_bar import ProgressBar
 from memdoctor.scan import scan
+from memdoctor.scanning.one_file import shown
 from memdoctor.scanning.questions import Questions
 
 _FORMATS = {
@@ -68,7 +69,7 @@ def command(
     PATH is a Python file, a notebook, a folder, a glob in quotes, or - for standard input. A line is
     left alone with the comment "# memdoctor: ignore[MD101]". Settings of a project are [tool.memdoctor] in
     pyproject.toml or [memdoctor] in setup.cfg: select, ignore, exclude, min-confidence. Exit code
-    0: clean, 1: findings.
+    0: clean, 1: findings, 2: a PATH could not be read; in a folder, such files are only listed.
     """
     level = Confidence(min_confidence) if min_confidence else None
     if fix or unsafe_fixes or diff:
@@ -85,7 +86,8 @@ def command(
     elif write_baseline:
         raise BadInput("--write-baseline has no file to write.", "Name it with --baseline FILE.")
     _write(_rendered(report, form, colour=output is None and _is_coloured()), output)
-    context.exit(1 if report.findings and not exit_zero else 0)
+    unread = {shown(path) for path in paths} & {item.what for item in report.skipped}
+    context.exit(BadInput.exit_code if unread else 1 if report.findings and not exit_zero else 0)
 
 
 def _fix(paths: tuple[str, ...], questions: Questions, unsafe: bool, dry_run: bool) -> int:

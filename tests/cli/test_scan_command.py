@@ -81,6 +81,18 @@ def test_other_forms(leak: str, form: str, begin: str) -> None:
     assert done.stdout.startswith(begin)
 
 
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "github", "junit"])
+def test_a_file_that_was_named_and_cannot_be_read_is_exit_code_2(leak: str, tmp_path: Path, form: str) -> None:
+    """Also beside others, whose findings stay; in a folder, where nobody named it, it is listed."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("import torch\ndef (:\n")
+    alone, both = (_memdoctor("scan", "--format", form, *paths) for paths in ([str(broken)], [leak, str(broken)]))
+    assert alone.returncode == both.returncode == _memdoctor("scan", "--exit-zero", leak, str(broken)).returncode == 2
+    assert "invalid syntax" in alone.stdout and "invalid syntax" in both.stdout and "MD101" in both.stdout
+    in_folder = _memdoctor("scan", "--format", form, "--exit-zero", str(tmp_path))
+    assert in_folder.returncode == 0 and "invalid syntax" in in_folder.stdout
+
+
 def test_exit_zero_keeps_the_report(leak: str) -> None:
     done = _memdoctor("scan", "--exit-zero", leak)
     assert (done.returncode, done.stdout) == (0, _memdoctor("scan", leak).stdout)
