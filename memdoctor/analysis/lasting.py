@@ -22,6 +22,9 @@ _LARGEST_GAP = 4
 _SHARE_ALIVE = 0.75
 SHARE_OF_LARGEST = 0.02
 """What keeps less than this beside the largest is left out."""
+_COUNTED_EACH = 32
+"""Iterations before which a census counts at each one; see `sensing/looker.py`."""
+_FEWEST_EXACT = 3
 _SLOWEST_PACE = 0.5
 """Events in the second half of the time, over those in the first."""
 
@@ -211,4 +214,14 @@ def _rate_by_census(survivors: Sequence[Survivor], events: Sequence[int]) -> int
     """
     dates = events[1:-1] if len(events) > _FEWEST_EVENTS else events[1:]
     met = [sum(survivor.block_bytes for survivor in survivors if survivor.born_tick <= date) for date in dates]
-    return round(statistics.linear_regression(dates, met).slope)
+    return round(statistics.linear_regression(_in_whole_periods(dates), met).slope)
+
+
+def _in_whole_periods(dates: Sequence[int]) -> list[int]:
+    """What comes every third iteration is met up to two iterations late once counts have become rarer than that."""
+    exact = [date for date in dates if date < _COUNTED_EACH]
+    periods = {later - earlier for earlier, later in zip(exact, exact[1:])}
+    if len(exact) < _FEWEST_EXACT or len(periods) > 1:
+        return list(dates)
+    (period,) = periods
+    return [date - (date - exact[0]) % period for date in dates]

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 
 _SHARE_OF_TIME = 0.05
+_CHEAP_SECONDS = 2.0
+"""Of one look; a run that gets twice as long can always have another such."""
 
 
 class Budget:
@@ -15,6 +17,8 @@ class Budget:
     def __init__(self, free_seconds: float) -> None:
         self._free_seconds = free_seconds
         self._rest_until = 0.0
+        self.is_cheap = True
+        """False after a look that has taken long."""
 
     @property
     def is_open(self) -> bool:
@@ -28,5 +32,6 @@ class Budget:
         yield
         seconds = time.thread_time() - began
         self._free_seconds -= seconds
+        self.is_cheap = seconds < _CHEAP_SECONDS
         if self._free_seconds < 0:
             self._rest_until = time.monotonic() + seconds / _SHARE_OF_TIME

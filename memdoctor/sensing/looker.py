@@ -39,6 +39,7 @@ _PROBE_OBJECTS = 200_000
 """About 0.2 s; a probe has no growth that would justify more."""
 _MAX_SURVIVORS = 5_000
 _NEWEST = 3
+_MUCH_LONGER = 1.75
 _FREE_SECONDS = 4.0
 """Processor time of all searches; most programs need 0.2 s, one with a million objects in its own variables more."""
 
@@ -70,7 +71,8 @@ class Looker:
             if isinstance(self._ledger, Census):  # a card's ledger is always up to date
                 self._ledger.update(is_check=is_check, reads_graphs=self._reads_graphs)
             watch.ticks.mark(self._ledger.birth_count, step)
-            if is_check and watch.is_due(self._ledger, may_rest=not self._budget.is_open):
+            may_look = self._budget.is_open or (self._budget.is_cheap and watch.is_much_longer)
+            if is_check and watch.is_due(self._ledger, may_rest=not may_look):
                 self._look(watch, step, unit)
         except Exception as error:  # it runs inside the user's training step, on objects of any kind
             self._failed = True
@@ -160,6 +162,7 @@ class _Watch:
         self._young_bytes: deque[int] = deque(maxlen=_RISES + 1)
         self._next_check = 0
         self._next_look = 0
+        self._last_look = 0
         self._next_probe = _FIRST_PROBE
         self._claimed: dict[int, int] = {}
         self._rechecked = False
@@ -168,6 +171,11 @@ class _Watch:
     def is_check_next(self) -> bool:
         """True if the tick about to be marked reads the young storages."""
         return self.ticks.last + 1 >= self._next_check
+
+    @property
+    def is_much_longer(self) -> bool:
+        """True if the run has become so much longer since the last search that this one says little any more."""
+        return self.ticks.last >= _MUCH_LONGER * self._last_look
 
     def is_due(self, ledger: Ledger, *, may_rest: bool) -> bool:
         """True if this tick, which is a check, should search. Checks are each tick first, and every 16th part later.
@@ -187,6 +195,7 @@ class _Watch:
 
     def note(self, look: Look) -> None:
         """A search was made: the next one after three ticks, or a fifth of the run so far."""
+        self._last_look = look.tick
         self._claimed = {survivor.birth: survivor.born_tick for survivor in look.survivors}
         if look.tick >= self._next_look:
             self._rechecked = False

@@ -98,6 +98,13 @@ def test_what_a_census_met_first_has_no_date() -> None:
     assert found.bytes_per_tick == 256
 
 
+def test_what_comes_every_fourth_iteration_is_met_late_and_its_rate_is_right() -> None:
+    """From the 32nd iteration on a census counts at every second one, later at every third."""
+    met = [5, 7, 11, 15, 19, 23, 27, 31, 36, 40, 44, 48, 54, 57, 60]
+    (found,) = lasting([replace(list_look(62, met), exact_births=False)])
+    assert found.bytes_per_tick == 128
+
+
 @pytest.mark.parametrize(
     ("limit", "leaks"),
     [

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from memdoctor.foundation.findings import Skipped
@@ -60,6 +61,18 @@ def test_survivors_of_four_iterations_are_worth_a_look() -> None:
     assert [look.tick for look in looks] == [4, 7]
     assert [(each.born_tick, each.birth) for each in last.survivors] == [(2, 2), (3, 3), (4, 4), (5, 5)]
     assert [path.pieces[-2].text for path in last.paths if set(path.storages) & {2, 3, 4, 5}] == ["kept"] * 4
+
+
+def test_a_leak_is_looked_at_until_the_end_though_searches_are_dear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one takes moments only; on a busy machine those of sixty iterations take more than what is free."""
+    monkeypatch.setattr("memdoctor.sensing.looker._FREE_SECONDS", 0.0)
+    monkeypatch.setattr("memdoctor.sensing.budget._SHARE_OF_TIME", 1e-9)
+    ledger = HandLedger()
+    kept: list[torch.Tensor] = []
+    looks = looks_of(ledger, lambda: kept.append(ledger.bear()), 60)
+    assert len(looks) < 7 and looks[-1].tick >= 30
+    monkeypatch.setattr("memdoctor.sensing.budget._CHEAP_SECONDS", 0.0)
+    assert len(looks_of(HandLedger(), lambda: kept.append(ledger.bear()), 60)) <= 1
 
 
 def test_a_ring_that_is_full_refutes_the_look_before() -> None:
