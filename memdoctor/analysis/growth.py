@@ -17,6 +17,8 @@ from memdoctor.foundation.units import format_bytes
 _FEWEST_EVENTS = 4
 _TOO_SHORT = 12
 """Iterations below which a buffer that fills cannot be told from a leak."""
+_SETTLED = 4
+"""A look after this one would see what had been made in the iterations before."""
 _RARE_GAP = 2
 _EARLY_PART = 4
 _LARGE_SWING = 1.25
@@ -41,7 +43,7 @@ def decide(
         return _host_leak(longer)
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
         return _plateau(looks, filling(looks, capacity_bytes, source))
-    return _no_leak(timeline)
+    return _no_leak(timeline, looks)
 
 
 def _are_stale(timeline: Timeline, looks: Sequence[Look]) -> bool:
@@ -134,16 +136,29 @@ def _filling(each: Lasting) -> str:
     return f"{name} fills, {rate} each {each.look.unit}, and holds at most {full}."
 
 
-def _no_leak(timeline: Timeline) -> Growth:
+def _no_leak(timeline: Timeline, looks: Sequence[Look]) -> Growth:
     if timeline.iterations < _TOO_SHORT:
-        text = f"{timeline.iterations} iterations are too few to tell a filling buffer from a leak."
-        return Growth("none", text, Confidence.LOW)
+        return Growth("none", _short(timeline, looks), Confidence.LOW)
     worst = _worst(timeline.readings)
     if worst is not None:
         size = format_bytes(worst.peak_bytes)
         text = f"No leak: iteration {worst.step} needed the most, {size}; nothing of it outlived it."
         return Growth("worst-batch", text, Confidence.MEDIUM)
     return Growth("none", "No leak: nothing outlives its iteration.", Confidence.HIGH)
+
+
+def _short(timeline: Timeline, looks: Sequence[Look]) -> str:
+    count = "1 iteration is" if timeline.iterations == 1 else f"{timeline.iterations} iterations are"
+    if any(look.survivors for look in looks) or not _is_calm(timeline.readings, looks):
+        return f"{count} too few to tell a filling buffer from a leak."
+    return f"No leak in these {timeline.iterations} iterations: nothing outlives its iteration."
+
+
+def _is_calm(readings: Sequence[MemoryReading], looks: Sequence[Look]) -> bool:
+    """No more is allocated than after the second iteration; the host tells nothing, but what was searched for there."""
+    if not any(reading.allocated_bytes for reading in readings):
+        return any(look.tick > _SETTLED for look in looks)
+    return len(readings) > 2 and readings[-1].allocated_bytes <= readings[1].allocated_bytes
 
 
 def _worst(readings: Sequence[MemoryReading]) -> MemoryReading | None:

@@ -129,7 +129,13 @@ def survivor_events(look: Look) -> set[int]:
 
 
 def _is_over(last: Look, looks: Sequence[Look]) -> bool:
-    """An evaluation that ended in the first half of the run: what it gathered may have been let go long ago."""
+    """A pass before the training, whose features it uses; or an evaluation that ended in the first half of the run.
+
+    What the one gathered the training needs; what the other did may have been let go long ago.
+    """
+    training = [look.step for look in looks if look.unit != last.unit and not look.evaluates]
+    if training and last.step < min(training):
+        return True
     return last.evaluates and last.step < max(look.step for look in looks) / 2
 
 

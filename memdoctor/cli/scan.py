@@ -1,4 +1,4 @@
-"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any, 2 if what was named could not be read.
+"""`memdoctor scan`: findings to standard output or a file; exit code 1 if there are any, 2 if a file was unreadable.
 
 Forms, fixes and baselines are loaded when they are asked for: a hook before each commit waits for this command.
 """

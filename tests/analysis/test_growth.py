@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import accumulate
 
+import pytest
+
 from memdoctor.analysis.growth import decide
 from memdoctor.analysis.retention import findings
 from memdoctor.foundation.findings import Confidence
@@ -51,6 +53,25 @@ def test_the_card_is_full_later_where_iterations_of_another_unit_come_between() 
     looks = [replace(list_look(13, range(2, 12)), step=26)]
     growth = decide(timeline(*[10_000] * 27), looks, capacity_bytes=20_240)
     assert growth.full_at_step == 26 + 2 * 20
+
+
+@pytest.mark.parametrize(
+    ("run", "looks", "says"),
+    [
+        pytest.param(timeline(900, 1000, 1000), [], "No leak in these 3 iterations", id="as much as after the second"),
+        pytest.param(timeline(900, 1000, 1100, 1000), [look(4, {})], "No leak in these 4 iterations", id="up and down"),
+        pytest.param(timeline(900, 1000, 1100), [], "3 iterations are too few", id="more each time"),
+        pytest.param(timeline(900, 1000), [], "2 iterations are too few", id="two"),
+        pytest.param(timeline(900), [], "1 iteration is too few", id="one"),
+        pytest.param(timeline(*[1000] * 9), [list_look(8, [3])], "9 iterations are too few", id="something is kept"),
+        pytest.param(timeline(*[0] * 9), [look(4, {})], "9 iterations are too few", id="an unknown host"),
+        pytest.param(timeline(*[0] * 10), [look(9, {})], "No leak in these 10 iterations", id="the host was searched"),
+    ],
+)
+def test_a_short_run_in_which_nothing_grows_begins_with_that(run: Timeline, looks: list[Look], says: str) -> None:
+    growth = decide(run, looks)
+    assert growth.explanation.startswith(says)
+    assert (growth.verdict, growth.confidence) == ("none", Confidence.LOW)
 
 
 def test_growth_that_was_last_seen_long_ago_is_not_called_a_leak() -> None:

@@ -64,6 +64,15 @@ def with_capacity(look: Look, capacity: int, *, through_graph: bool = False) -> 
     return replace(look, paths=tuple(paths))
 
 
+def test_features_that_were_gathered_before_the_training_are_what_it_uses() -> None:
+    """In calls of a model in evaluation or not; an evaluation after the training is another matter."""
+    calls = replace(list_look(30, range(2, 28)), unit="model call")
+    training = look(4, {})
+    for first in calls, replace(calls, evaluates=True):
+        assert lasting([first, replace(training, step=35)]) == ()
+        assert len(lasting([training, first])) == 1
+
+
 def test_a_buffer_that_is_not_full_is_no_leak_where_it_will_fit() -> None:
     """100 elements of 512 bytes."""
     looks = [with_capacity(list_look(14, range(2, 13)), 100)]
