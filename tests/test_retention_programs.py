@@ -203,6 +203,8 @@ def test_a_sum_that_keeps_only_nodes_is_named_with_no_bytes_of_the_device(progra
     [
         pytest.param("by_hand", "residuals", 16, 1024, id="no module, no optimizer"),
         pytest.param("records_of_a_callback", "History.records", 19, None, id="a list in one of two callbacks"),
+        pytest.param("one_long_validation", "outputs", 19, 7680, id="24 calls after six steps"),
+        pytest.param("every_fourth", "gallery", 12, 640, id="every fourth step"),
     ],
 )
 def test_on_the_card_and_on_the_host(program: str, name: str, line: int, bytes_per_step: int | None, card: str) -> None:

@@ -58,8 +58,10 @@ class Census:
         """By `untyped_storage()._cdata`, in the order in which they were met."""
         return self._storages
 
-    def update(self, *, is_check: bool, reads_graphs: bool = True) -> None:
+    def update(self, *, is_check: bool, evaluates: bool = False, reads_graphs: bool = True) -> None:
         """An iteration has ended. `is_check` marks those at which growth is looked at, denser at first.
+
+        An evaluation is short, and is counted from its first check on.
 
         `reads_graphs` is false while other threads train: see `OwnerSearch`.
         """
@@ -69,7 +71,7 @@ class Census:
             self._count(reads_graphs)
             self._rises = self._before_bytes is not None and self._reached_bytes > self._before_bytes
             self._before_bytes = self._reached_bytes
-        elif self._rises and is_check and self._budget.is_open:
+        elif is_check and (self._rises or evaluates) and self._budget.is_open:
             self._count(reads_graphs)
 
     def bytes_of(self, storage: torch.UntypedStorage) -> int:

@@ -69,7 +69,8 @@ class Looker:
             watch = self._units.get(unit) or self._begin(unit)
             is_check = watch.is_check_next
             if isinstance(self._ledger, Census):  # a card's ledger is always up to date
-                self._ledger.update(is_check=is_check, reads_graphs=self._reads_graphs)
+                self._ledger.update(
+                    is_check=is_check, evaluates=watch.evaluates, reads_graphs=self._reads_graphs)
             watch.ticks.mark(self._ledger.birth_count, step)
             may_look = self._budget.is_open or (self._budget.is_cheap and watch.is_much_longer)
             if is_check and watch.is_due(self._ledger, may_rest=not may_look):
