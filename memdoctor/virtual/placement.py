@@ -35,8 +35,9 @@ def _to(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[st
         options = _without_device(kwargs)
         return _to_card(mode, args[0], target, lambda tensor, meta: func(tensor, meta, *args[2:], **options))
     if target is not None and is_meta(target):
+        copied = {"copy": True} if mode.on_card(args[0]) and len(args) < 5 else {}
         with mode.ledger.foreign_births():
-            return func(*args, **kwargs)
+            return func(*args, **{**kwargs, **copied})
     return func(*args, **kwargs)
 
 

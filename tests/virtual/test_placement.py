@@ -91,6 +91,17 @@ def test_the_users_own_meta_tensors_stay_meta_and_take_nothing(gpu: VirtualGPU) 
         tensor.cuda()
 
 
+def test_what_leaves_the_card_for_meta_takes_nothing_there(gpu: VirtualGPU) -> None:
+    layer = nn.Linear(100, 100).cuda()
+    before = torch.cuda.memory_allocated()
+    skeleton = copy.deepcopy(layer).to("meta")
+    moved = torch.ones(100, device="cuda").to("meta", torch.float16)
+    assert (str(skeleton.weight.device), moved.dtype, str((moved + 1).device)) == ("meta", torch.float16, "meta")
+    assert layer.weight.is_cuda and torch.cuda.memory_allocated() == before
+    layer.to("meta")
+    assert torch.cuda.memory_allocated() == before - 40_448 - 512
+
+
 def test_moving_a_model_keeps_ties_and_optimizers(gpu: VirtualGPU) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight

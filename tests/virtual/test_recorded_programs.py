@@ -21,7 +21,6 @@ from tests.virtual.recorded.record import PEAKS
 RECORDED: dict[str, list[list[int]]] = json.loads(PEAKS.read_text(encoding="utf-8"))
 RESIDUALS = {
     "adam_fused_with_scaler": 0.0001,  # the order in which autocast drops its weights is a hash table's
-    "ensemble_in_one_call": 0.005,  # a module that goes from the card to the meta device still counts
     "equation_of_heat": 0.022,  # nodes of autograd's own thread whose numbers the program's thread has not reached yet
     "lstm_with_projection_without_cudnn": 0.001,  # slack of the blocks in which the moved weights lie; cause unknown
     "segments_checkpointed_bfloat16": 0.005,  # autocast's hash table
