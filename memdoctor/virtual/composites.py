@@ -13,6 +13,8 @@ import torch
 
 from memdoctor.virtual.attention import ATTENTION, added_mask, attention_backend, operands_fit
 from memdoctor.virtual.cards import Card
+from memdoctor.virtual.kernels.memory_formats import is_like_channels_last
+from memdoctor.virtual.operators.batch_norm import is_native
 from memdoctor.virtual.products import cumulative_product_backward, product, product_along
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import recurrent_kernels
@@ -35,6 +37,7 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
             return ATTENTION[backend](query, key, value, mask, dropout_p, is_causal, scale)
 
     return {
+        "batch_norm": _batch_norm,
         "ctc_loss.Tensor": _ctc_loss,
         "cumprod_backward": cumulative_product_backward,
         "dropout": _dropout,
@@ -67,6 +70,22 @@ def composite_rules(card: Card) -> dict[Any, Rule]:
 def _composite(operator: Any, *args: Any, **kwargs: Any) -> Any:
     """PyTorch's own way to put it together, with the kernels above still in place for its parts."""
     return operator._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
+
+
+def _batch_norm(
+    tensor: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, *rest: Any
+) -> torch.Tensor:
+    """cuDNN gets a contiguous copy, and this is saved (`_batch_norm_impl_index`, native/Normalization.cpp)."""
+    with torch._C.DisableTorchFunction():
+        if weight is not None and bias is not None and not is_native(tensor):
+            is_last = is_like_channels_last(tensor.shape, tensor.stride())
+            tensor = tensor.contiguous(memory_format=_last(tensor) if is_last else torch.contiguous_format)
+        out: torch.Tensor = _composite(aten.batch_norm.default, tensor, weight, bias, *rest)
+        return out
+
+
+def _last(tensor: torch.Tensor) -> torch.memory_format:
+    return torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
 
 
 def _dropout(tensor: torch.Tensor, p: float, train: bool) -> torch.Tensor:

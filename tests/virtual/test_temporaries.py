@@ -40,6 +40,8 @@ FORWARD: dict[str, tuple[Run, list[tuple[int, ...]], int]] = {
     "multinomial of one": (lambda x: torch.multinomial(x.abs(), 1), [TABLE], 514_560),
     "multinomial that puts back": (lambda x: torch.multinomial(x.abs(), 5, True), [TABLE], 1_026_560),
     "normal around a tensor": (lambda x: torch.normal(x, 1.0), [TABLE], 512_000),
+    "places of what is not contiguous": (
+        lambda x: torch.searchsorted(torch.linspace(0, 1, 20, device="cuda")[::2], x.t()), [TABLE], 769_024),
     "running sum of truth values": (lambda x: (x > 0).cumsum(1), [TABLE], 1_088_000),
 }
 BACKWARD: dict[str, tuple[Run, list[tuple[int, ...]], int]] = {
@@ -64,6 +66,19 @@ BACKWARD: dict[str, tuple[Run, list[tuple[int, ...]], int]] = {
     "interpolate, trilinear": (lambda x: functional.interpolate(x, None, 2, "trilinear"), [(2, 4, 8, 8, 8)], 148_480),
     "interpolate, linear": (lambda x: functional.interpolate(x, None, 2, "linear"), [(2, 4, 80)], 8704),
     "instance_norm without weights": (functional.instance_norm, [PICTURE], 34_816),
+    "fractional_max_pool3d": (lambda x: functional.fractional_max_pool3d(x, 2, output_size=7), [VOLUME], 154_112),
+    "interpolate lines": (lambda x: functional.interpolate(x, None, 2), [(4, 8, 160)], 62_464),
+    "interpolate volumes": (lambda x: functional.interpolate(x, None, 2), [VOLUME], 1_180_672),
+    "pad pictures by reflection": (lambda x: functional.pad(x, (1, 2, 3, 1), "reflect"), [PICTURE], 82_432),
+    "group_norm without weights": (lambda x: functional.group_norm(x, 4), [PICTURE], 69_632),
+    "batch_norm of what is not contiguous": (
+        lambda x, y, z: functional.batch_norm(x.transpose(2, 3), None, None, y, z, True), [PICTURE, (8,), (8,)],
+        101_376),
+    "embedding, scaled by frequency": (
+        lambda x: functional.embedding(ids(64, 100, 20), x, scale_grad_by_freq=True), [TABLE], 8_357_376),
+    "index with a gap": (lambda x: x[ids(4, 5), :, ids(16, 5)], [PICTURE], 72_704),
+    "scatter_reduce of maxima": (
+        lambda x, y: x.scatter_reduce(0, ids(64, 64, 1000), y, "amax"), [TABLE, TABLE], 2_881_024),
     "largest of a bag": (lambda x: functional.embedding_bag(ids(64, 20, 5), x, mode="max"), [TABLE], 500_736),
     "bag with weights": (
         lambda x, y: functional.embedding_bag(ids(64, 20, 5), x, mode="sum", per_sample_weights=y),
@@ -87,6 +102,15 @@ def test_peak(run: Run, shapes: list[tuple[int, ...]], expected: int) -> None:
         torch.cuda.reset_peak_memory_stats()
         run(*operands)
         assert torch.cuda.max_memory_allocated() - before == expected
+
+
+def test_few_rows_of_half_precision_are_summed_as_floats() -> None:
+    with virtual_gpu("h100-80gb", allocator_conf="expandable_segments:True", context_bytes=0):
+        grad, rows = torch.zeros(20_000, 1000, dtype=torch.float16, device="cuda"), ids(64, 20_000)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        torch.ops.aten.embedding_dense_backward(grad, rows, 64, -1, False)
+        assert torch.cuda.max_memory_allocated() - before == 900_608
 
 
 def test_batch_norm_of_an_evaluation_copies_no_gradient() -> None:

@@ -26,13 +26,14 @@ def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: di
 def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`(grad_out, input, weight, running_mean, running_var, save_mean, save_invstd, train, eps, output_mask)`."""
     grad, tensor, weight, mask = *args[:3], args[9]
-    if _is_native(tensor) and _is_channels_last(tensor):
+    if is_native(tensor) and _is_channels_last(tensor):
         return _channels_last_backward(recorder, tensor, weight, mask)
-    is_cudnns = args[7] and weight is not None and not _is_native(tensor)
+    is_cudnns = args[7] and weight is not None and not is_native(tensor)
     same_format = recorder.new_like(tensor, grad.dtype) if is_cudnns and grad.stride() != tensor.stride() else grad
     grad_input = recorder.new_like(tensor) if mask[0] else None
+    parameters = _parameter_gradients(recorder, weight, mask)
     del same_format
-    return grad_input, *_parameter_gradients(recorder, weight, mask)
+    return grad_input, *parameters
 
 
 def _channels_last_backward(
@@ -56,13 +57,13 @@ def _parameter_gradients(
 
 
 def _scratch(tensor: torch.Tensor, values_per_channel: int) -> list[int]:
-    if not (_is_native(tensor) and _is_channels_last(tensor)):
+    if not (is_native(tensor) and _is_channels_last(tensor)):
         return []
     channels = tensor.shape[1]
     return channels_last_scratch(channels, tensor.numel() // max(1, channels), values_per_channel)
 
 
-def _is_native(tensor: torch.Tensor) -> bool:
+def is_native(tensor: torch.Tensor) -> bool:
     """cuDNN takes images, not bfloat16 (`_select_batch_norm_backend`, aten/src/ATen/native/Normalization.cpp)."""
     return tensor.dim() == 2 or tensor.dtype is torch.bfloat16 or not torch.backends.cudnn.enabled
 

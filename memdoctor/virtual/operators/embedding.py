@@ -29,7 +29,7 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
     by_frequency = len(args) > 4 and args[4]
     grad = recorder.contiguous(grad)
     count = indices.numel()
-    if not is_sorted_first(count):
+    if not (is_sorted_first(count) or by_frequency):
         return recorder.new((rows, grad.shape[-1]), grad.dtype)
     splits = splits_rows(count, rows, sm_count=recorder.card.sm_count)
     return _summed(recorder, grad, count, rows, by_frequency=by_frequency, splits=splits)
@@ -53,6 +53,8 @@ def _summed(
                 count, *shape, capability=recorder.card.compute_capability, splits_rows=splits):
             held.enter_context(recorder.ledger.scratch(staying))
             _pass(recorder, passing)
+        if splits and grad.element_size() < _FLOAT_BYTES:
+            _pass(recorder, [_FLOAT_BYTES * out.numel()])
         return out
 
 
@@ -83,6 +85,7 @@ def _bag_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: 
 
 
 _ALL_BITS = 64
+_FLOAT_BYTES = 4
 _MAXIMUM = 2
 """`mode` of `embedding_bag`: sum, mean, max."""
 

@@ -52,11 +52,18 @@ def _play_sorted_sum(
     targets = tensor.numel() // max(1, slice_elements) - 1
     linear = _INDEX_BYTES * count
     copies = [] if values.is_contiguous() else [values.nbytes]
+    copies += [tensor.nbytes] if _are_apart(indices) else []
     with recorder.ledger.scratch([linear]):
         with recorder.ledger.scratch([linear]):
             pass
         with recorder.ledger.scratch([*copies, *sorted_sum_scratch(count, targets)]):
             pass
+
+
+def _are_apart(indices: Sequence[torch.Tensor | None]) -> bool:
+    """Their dimensions come first then, and the tensor that is written to is copied in that order."""
+    places = [place for place, index in enumerate(indices) if index is not None]
+    return places[-1] - places[0] >= len(places)
 
 
 def _scatter(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -70,10 +77,16 @@ def _written(
 
     `areAnyTensorSubclassLike` (torch/csrc/autograd/FunctionsManual.cpp) is true for every tensor then.
     """
-    if in_backward() and is_sole(args[0], sole_count):
+    if in_backward() and is_sole(args[0], sole_count) and not _keeps_its_operand():
         recorder.check(func, args, kwargs)
         return args[0]
     return recorder.run(func, args, kwargs)
+
+
+def _keeps_its_operand() -> bool:
+    """The slopes of extremes by index are the one formula that adds to a copy."""
+    node = torch._C._current_autograd_node()
+    return node is not None and node.name().startswith(("ScatterReduceBackward", "IndexReduceBackward"))
 
 
 _SOLE = 4
@@ -95,6 +108,14 @@ def _masked_scatter(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs
     count = args[0].numel()
     out = recorder.run(func, args, kwargs)
     with recorder.ledger.scratch([_INDEX_BYTES * count, scan_scratch(count)]):
+        return out
+
+
+def _searched(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(sorted_sequence, values)` or the other way round: copies of what is not contiguous (BucketizationUtils.h)."""
+    out = recorder.run(func, args, kwargs)
+    values, boundaries = args[:2] if func is aten.bucketize.Tensor else reversed(args[:2])
+    with recorder.ledger.scratch([one.nbytes for one in (values, boundaries) if not one.is_contiguous()]):
         return out
 
 
@@ -151,6 +172,8 @@ RULES: dict[Any, Rule] = {
         aten.scatter.src, aten.scatter.value, aten.scatter_add.default, aten.index_add.default, aten.put.default,
         aten.logical_and.default, aten.logical_or.default)},
     aten.masked_scatter.default: _masked_scatter,
+    aten.bucketize.Tensor: _searched,
+    aten.searchsorted.Tensor: _searched,
     aten.unfold_backward.default: _unfold_backward,
     aten.scatter_reduce.two: _scatter_reduce,
     aten.roll.default: _roll,

@@ -60,22 +60,22 @@ def _summed(
 
 
 def _group_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Beside the outputs a factor and a term per sample and channel (native/cuda/group_norm_kernel.cu)."""
-    tensor = args[0]
+    """Beside the outputs a factor and a term per sample and channel, with parameters (cuda/group_norm_kernel.cu)."""
+    tensor, weight, bias = args[:3]
     out = recorder.run(func, args, kwargs)
-    with recorder.ledger.scratch([_per_channel(tensor)] * 2):
+    with recorder.ledger.scratch([] if weight is None and bias is None else [_per_channel(tensor)] * 2):
         return out
 
 
 def _group_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`(grad_out, input, mean, ...)`: two sums and a factor per sample and channel, two per sample and group."""
-    tensor, mean = args[1], args[2]
+    """`(grad_out, input, mean, rstd, weight, ...)`: two sums and a factor per sample and channel, two per group."""
+    tensor, mean, weight = args[1], args[2], args[4]
     out = recorder.run(func, args, kwargs)
     channel, group = _per_channel(tensor), mean.numel() * _FLOAT_BYTES
     with recorder.ledger.scratch([channel, channel]):
         groups = [recorder.ledger.malloc(group) for _ in range(2)]
-        factor = recorder.ledger.malloc(channel)
-        for block in (*reversed(groups), factor):
+        factors = [recorder.ledger.malloc(channel)] if weight is not None else []
+        for block in (*reversed(groups), *factors):
             recorder.ledger.free(block)
     return out
 

@@ -35,6 +35,8 @@ RULES: dict[Any, Rule] = {
         aten.max_pool3d_with_indices_backward, aten.avg_pool3d_backward, aten._adaptive_avg_pool3d_backward,
         aten.adaptive_max_pool3d_backward, aten._upsample_nearest_exact2d_backward,
         aten._upsample_bilinear2d_aa_backward, aten._upsample_bicubic2d_aa_backward,
-        aten.upsample_trilinear3d_backward, aten.upsample_linear1d_backward, aten.reflection_pad1d_backward)},
+        aten._upsample_nearest_exact1d_backward, aten._upsample_nearest_exact3d_backward,
+        aten.upsample_nearest1d_backward, aten.upsample_nearest3d_backward, aten.upsample_trilinear3d_backward,
+        aten.upsample_linear1d_backward, aten.reflection_pad1d_backward, aten.reflection_pad2d_backward)},
     aten.fractional_max_pool2d_backward.default: _copy_first,
 }

@@ -29,7 +29,7 @@ RULES: dict[Any, Rule] = {
     **{operator.default: _like(0) for operator in (
         aten._dirichlet_grad, aten._sample_dirichlet, aten._standard_gamma_grad)},
     **{operator.default: _like(1) for operator in (
-        aten.multi_margin_loss_backward, aten.multilabel_margin_loss_backward)},
+        aten.fractional_max_pool3d_backward, aten.multi_margin_loss_backward, aten.multilabel_margin_loss_backward)},
     **{operator.default: _with_mask for operator in (
         aten.fake_quantize_per_channel_affine_cachemask, aten.fake_quantize_per_tensor_affine_cachemask,
         aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams)},
