@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -35,10 +37,15 @@ def _to(mode: CardDevice, func: Function, args: tuple[Any, ...], kwargs: dict[st
         options = _without_device(kwargs)
         return _to_card(mode, args[0], target, lambda tensor, meta: func(tensor, meta, *args[2:], **options))
     if target is not None and is_meta(target):
-        copied = {"copy": True} if mode.on_card(args[0]) and len(args) < 5 else {}
+        leaves_card = mode.on_card(args[0]) and (isinstance(target, str) or _moves_module(sys._getframe(2)))
         with mode.ledger.foreign_births():
-            return func(*args, **{**kwargs, **copied})
+            return func(*args, **{**kwargs, **({"copy": True} if leaves_card and len(args) < 5 else {})})
     return func(*args, **kwargs)
+
+
+def _moves_module(frame: FrameType) -> bool:
+    """Whether `module.to` asks; PyTorch's own code says meta where it means the card (`clip_grad_norm_`)."""
+    return frame.f_code.co_name == "convert" and frame.f_code.co_filename == torch.nn.modules.module.__file__
 
 
 def _without_device(kwargs: dict[str, Any]) -> dict[str, Any]:

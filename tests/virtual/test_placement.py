@@ -102,6 +102,13 @@ def test_what_leaves_the_card_for_meta_takes_nothing_there(gpu: VirtualGPU) -> N
     assert torch.cuda.memory_allocated() == before - 40_448 - 512
 
 
+def test_what_pytorch_sorts_by_device_stays_on_the_card(gpu: VirtualGPU) -> None:
+    weight = nn.Parameter(torch.ones(100, device="cuda"))
+    weight.grad = torch.ones(100, device="cuda")
+    assert torch.nn.utils.clip_grad_norm_([weight], 1.0).is_cuda
+    assert (weight.grad * 2).is_cuda
+
+
 def test_moving_a_model_keeps_ties_and_optimizers(gpu: VirtualGPU) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight

@@ -53,3 +53,28 @@ def test_sparse_tensors_are_read_and_shown(gpu) -> None:
     graph = torch.sparse_coo_tensor([[0, 1], [1, 0]], [1.0, 2.0], (2, 2)).cuda()
     assert graph.cpu()._indices().tolist() == [[0, 1], [1, 0]] and graph.cpu().device.type == "cpu"
     assert "device='cuda:0'" in repr(graph)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_a_dense_matrix_becomes_sparse_where_its_contents_are_known(gpu) -> None:
+    mask = torch.eye(8, dtype=torch.int64).cuda()
+    assert mask.to_sparse()._nnz() == 8
+    assert mask.to_sparse_csr().crow_indices().tolist() == list(range(9))
+
+
+def test_a_dense_matrix_of_unknown_contents_becomes_sparse_in_every_place(gpu) -> None:
+    x = torch.randn(8, 8, device="cuda", requires_grad=True)
+    found = x.to_sparse()
+    assert (found._nnz(), found.is_coalesced()) == (64, True)
+    torch.sparse.mm(found, torch.ones(8, 3, device="cuda")).sum().backward()
+    assert x.grad.shape == (8, 8)
+    assert torch.randn(8, 4, 3, device="cuda").to_sparse(1)._values().shape == (8, 4, 3)
+
+
+def test_least_squares_have_the_shapes_of_cudas_driver() -> None:
+    with virtual_gpu("a100-40gb"):
+        matrix = torch.randn(5, 8, 4, device="cuda", requires_grad=True)
+        found = torch.linalg.lstsq(matrix, torch.randn(5, 8, 2, device="cuda"))
+        assert (found.solution.shape, found.residuals.shape, found.rank.numel()) == ((5, 4, 2), (5, 2), 0)
+        found.solution.sum().backward()
+        assert matrix.grad.shape == (5, 8, 4)

@@ -62,6 +62,42 @@ def _add_in_place(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: 
     return recorder.run(func, args, kwargs)
 
 
+def _from_dense(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`to_sparse(sparse_dim)`: places of what is not zero, a copy of them, the values there (`dense_to_sparse`)."""
+    tensor = args[0]
+    count = args[1] if len(args) > 1 else tensor.dim() - (kwargs.get("dense_dim") or 0)
+    if kwargs.get("layout") not in (None, torch.sparse_coo):
+        return recorder.run(func, args, kwargs)
+    with recorder:
+        mask = tensor if count == tensor.dim() else (tensor != 0).flatten(count).sum(-1)
+        places = mask.nonzero()
+        indices = places.t().clone(memory_format=torch.contiguous_format)
+        values = tensor[tuple(indices)]
+    out: torch.Tensor = aten._sparse_coo_tensor_with_dims_and_tensors(
+        count, tensor.dim() - count, tensor.shape, indices, values, dtype=values.dtype, layout=torch.sparse_coo,
+        device=values.device, is_coalesced=True)
+    return out
+
+
+def _to_dense(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor = args[0]
+    return recorder.new(tensor.shape, (args[1] if len(args) > 1 else kwargs.get("dtype")) or tensor.dtype)
+
+
+def _rows_from_dense(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`to_sparse_csr()` of a matrix: where each row begins, the columns and the values of what is not zero."""
+    tensor = args[0]
+    if tensor.dim() != 2:
+        return recorder.run(func, args, kwargs)
+    with recorder:
+        places = (tensor != 0).nonzero()
+        columns, values = places[:, 1].contiguous(), tensor[tuple(places.t())]
+        begins = torch.cat((
+            places.new_zeros(1), torch.bincount(places[:, 0], minlength=tensor.shape[0]).cumsum(0)))
+    return aten._sparse_compressed_tensor_unsafe(
+        begins, columns, values, tensor.shape, dtype=values.dtype, layout=torch.sparse_csr, device=values.device)
+
+
 def _assembled(
     like: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, is_coalesced: bool
 ) -> torch.Tensor:
@@ -73,6 +109,10 @@ def _assembled(
 
 RULES: dict[Any, Rule] = {
     aten._coalesce.default: _copy,
+    aten._to_dense.default: _to_dense,
+    aten._to_sparse.default: _from_dense,
+    aten._to_sparse.sparse_dim: _from_dense,
+    aten._to_sparse_csr.default: _rows_from_dense,
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add_in_place,
     aten.clone.default: _copy,
