@@ -74,12 +74,17 @@ def _put_back(owner: Any, name: str, replaced: Any, original: Any) -> None:
 
 def _leaving_ours_out(walk: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterator[Any]]:
     def of_the_program(start: Any) -> Iterator[Any]:
+        """Pytest asks for one frame after the other, also for the last one where that is ours."""
+        are_all_ours = True
         for step in walk(start):
             filename = step[0].f_code.co_filename
             if filename == _STARTS_PROGRAMS and walk.__name__ == "walk_stack":
                 return
             if not filename.startswith(OUR_FOLDER):
+                are_all_ours = False
                 yield step
+        if are_all_ours:
+            yield from walk(start)
 
     return lambda start: walk(start) if start is None else of_the_program(start)  # None counts callers
 

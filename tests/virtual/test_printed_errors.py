@@ -64,3 +64,15 @@ def test_tracebacks_are_printed_whole_again_afterwards() -> None:
     with virtual_gpu("4GiB"):
         assert traceback.walk_tb is not before[0]
     assert (traceback.walk_tb, sys.unraisablehook, threading.excepthook) == before
+
+
+def test_a_traceback_of_nothing_but_our_frames_is_not_empty() -> None:
+    """Pytest reports each frame on its own, and stops dead at one that has no text."""
+    with virtual_gpu("a100-80gb"):
+        try:
+            torch.randn(8, 8, device="cuda") @ torch.randn(3, 3, device="cuda")
+        except RuntimeError as error:
+            trace = error.__traceback__
+        while trace.tb_next is not None:
+            trace = trace.tb_next
+        assert len(traceback.extract_tb(trace, limit=1)) == 1
