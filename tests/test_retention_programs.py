@@ -99,6 +99,13 @@ KEEPS = [
     pytest.param("expressions", "total", 29, 4096, False, id="sums that are objects"),
     pytest.param("layer_statistics", "statistics", 13, 1536, False, id="dictionaries that make themselves"),
     pytest.param("lookahead", "Lookahead.slow", 26, 1024, False, id="slow weights of an optimizer"),
+    pytest.param("scheduled_uploads", "Uploads.timer", 14, 2048, False, id="what a scheduler is to do"),
+    pytest.param("sorted_ranking", "Ranking.rows", 14, 2560, False, id="a list that bisect keeps sorted"),
+    pytest.param("linked_trace", "Trace.newest", 19, 1536, False, id="a chain of nodes, each with the one before"),
+    pytest.param("sent_values", "seen", 10, 1536, False, id="a generator that is sent values"),
+    pytest.param("numbered_globals", "sample_*", 13, 2048, False, id="numbered globals"),
+    pytest.param("made_module", "registry.samples", 23, 2560, False, id="a module that is made at run time"),
+    pytest.param("rollback_points", "Rollback.points", 14, 683, False, id="states of an optimizer, every third step"),
     pytest.param("unbounded_heap", "WorstSamples.heap", 26, 3072, False, id="a heap that is cut in a copy"),
 ]
 
@@ -124,6 +131,7 @@ LETS_GO = [
     "ordered_lru", "ppo_rollouts", "prefetch_tasks", "removed_hooks", "ring_of_losses", "teacher_student",
     "unfrozen_groups", "unfrozen_in_steps", "warmup_statistics", "beam_search", "best_checkpoints", "diffusion",
     "flushed_by_another", "previous_batch", "reservoir", "truncated_state",
+    "features_first", "two_generations", "slots_by_remainder", "trials_of_a_study",
 ]
 
 

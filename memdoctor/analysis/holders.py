@@ -15,6 +15,7 @@ from memdoctor.foundation.looks import Look, OwnerPath, Piece, Survivor
 
 _ELEMENTS = ("key", "index")
 _FEWEST_ELEMENTS = 3
+_NUMBERED = ("attr", "module", "global")
 _NUMBER = re.compile(r"\d+")
 _REPEATS = 4
 """An edge that occurs this often in one path is a link: `node.next.next.next.next`, a chain of exceptions."""
@@ -80,7 +81,7 @@ def _holders(paths: _Paths, depth: int, born: Mapping[int, int]) -> Iterator[Hol
 
 
 def _numbered(children: Mapping[Piece, _Paths]) -> dict[Piece, dict[Piece, _Paths]]:
-    """Attributes that differ in a number only, as elements: `activation_0`, `activation_1`, ...; layers of a list."""
+    """Names that differ in a number only, as elements: `activation_0`, `activation_1`, ...; layers of a list."""
     alike: dict[Piece, dict[Piece, _Paths]] = {}
     for piece, paths in children.items():
         name = _without_number(piece)
@@ -95,7 +96,7 @@ def is_bounded(pieces: Sequence[Piece]) -> bool:
 
 
 def _without_number(piece: Piece) -> Piece:
-    return replace(piece, text=_NUMBER.sub("*", piece.text)) if piece.kind in ("attr", "module") else piece
+    return replace(piece, text=_NUMBER.sub("*", piece.text)) if piece.kind in _NUMBERED else piece
 
 
 def _holder(paths: _Paths, depth: int, *, is_container: bool) -> Holder:

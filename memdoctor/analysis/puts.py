@@ -17,8 +17,10 @@ and whose result nobody takes; another assignment; the empty beginning."""
 
 _PUTS = re.compile(
     "append|appendleft|add|extend|extendleft|insert|put|put_nowait|update|setdefault|push|set|set_result|send"
-    "|register_.*hook|add_param_group|heappush|exception|critical|error|warning|info|debug"
+    "|register_.*hook|add_param_group|exception|critical|error|warning|info|debug"
 )
+_PUTS_INTO_FIRST = re.compile("heappush|insort|insort_left|insort_right")
+"""Functions that are given the container."""
 _NAMES_ATTRIBUTE = re.compile("setattr|__setattr__|register_(buffer|parameter|module)|add_module")
 _REPLACES = ("_replace", "replace", "evolve")
 """Copies of a tuple or dataclass with other values for some of its fields."""
@@ -165,7 +167,7 @@ def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.ex
 
 
 def _assignment(place: ast.expr, value: ast.expr, statement: ast.stmt, scope: Scope, loops: int) -> Put:
-    target = chain_of(place)
+    target = chain_of(place) or _named_global(place)
     alias = chain_of(value)
     if isinstance(place, ast.Subscript):
         return Put(target, ITEM, statement, scope, alias)
@@ -174,6 +176,14 @@ def _assignment(place: ast.expr, value: ast.expr, statement: ast.stmt, scope: Sc
     if _is_empty(value):
         return Put(target, EMPTY, statement, scope)
     return Put(target, REPEATED if _repeats(place, scope, loops) else ASSIGNED, statement, scope, alias)
+
+
+def _named_global(place: ast.expr) -> Chain:
+    """`globals()[f"output_{step}"]`."""
+    match place:
+        case ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), slice=name):
+            return (("name", _pattern(name)),)
+    return ()
 
 
 def _reads(value: ast.expr, target: Chain, scope: Scope) -> bool:
@@ -207,11 +217,16 @@ def _repeats(place: ast.expr, scope: Scope, loops: int) -> bool:
     return isinstance(place, ast.Name) and scope.owner_of(place.id) != scope.qualname
 
 
+def _function(node: ast.Call) -> str:
+    """The last part of its name; empty for what a call has returned."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
 def _put_by_call(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[Put]:
-    if isinstance(node.func, ast.Attribute) and _PUTS.fullmatch(node.func.attr):
+    if node.args and _PUTS_INTO_FIRST.fullmatch(_function(node)):
+        yield Put(chain_of(node.args[0]), CALL, statement, scope)
+    elif isinstance(node.func, ast.Attribute) and _PUTS.fullmatch(node.func.attr):
         target = chain_of(node.func.value)
-        if node.func.attr == "heappush" and node.args:
-            target = chain_of(node.args[0])
         if node.func.attr == "setdefault" and node.args:
             target = chain_of(node)
         yield Put(target, CALL, statement, scope)
@@ -222,7 +237,7 @@ def _put_by_call(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[
 
 def _put_to_attribute(node: ast.Call, statement: ast.stmt, scope: Scope) -> Iterator[Put]:
     """`setattr(self, f"output_{step}", x)`, `self.register_buffer(...)`; `state._replace(outputs=outputs)`."""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    name = _function(node)
     if name in _REPLACES:
         fields = (each.arg for each in node.keywords if each.arg is not None)
         yield from (Put((("name", "*"), ("attr", field)), ITEM, statement, scope) for field in fields)
@@ -246,7 +261,7 @@ def _pattern(text: ast.expr) -> str:
 
 
 def _call(node: ast.Call, statement: ast.stmt, scope: Scope) -> Call:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    name = _function(node)
     places: list[tuple[int | str, Chain]] = [(index, chain_of(each)) for index, each in enumerate(node.args)]
     places += [(each.arg or "**", chain_of(each.value)) for each in node.keywords]
     creates_graph = any(each.arg == "create_graph" and _is_true(each.value) for each in node.keywords)

@@ -1,8 +1,8 @@
 """Which objects an object holds, and under which name; no code of the user's runs to find out.
 
 `vars()` and slots are read instead of attributes, because a property may compute; the collector's own view of an
-object fills in what has no name. Never followed: modules, code, the globals of a function, classes of other packages,
-weak references.
+object fills in what has no name. Never followed: modules that have a file, code, the globals of a function, classes of
+other packages, weak references.
 """
 
 from __future__ import annotations
@@ -72,6 +72,15 @@ def _handler(kind: type) -> _Handler:
 
 def _nothing(owner: object) -> Iterator[Edge]:
     return iter(())
+
+
+def _made_module(owner: types.ModuleType) -> Iterator[Edge]:
+    """One that was made at run time, to share values; the globals of modules with a file are roots of their own."""
+    variables = vars(owner)
+    if type(owner) is types.ModuleType and variables.get("__spec__") is None and "__file__" not in variables:
+        for name, value in list(variables.items()):
+            if not name.startswith("__"):
+                yield ("attr", name), value
 
 
 def _dict(owner: dict[Any, Any]) -> Iterator[Edge]:
@@ -261,7 +270,8 @@ def _unnamed(owner: object) -> Iterator[Edge]:
 
 
 _HANDLERS: tuple[tuple[Any, _Handler], ...] = (
-    ((types.ModuleType, types.CodeType, types.BuiltinFunctionType, weakref.ref, *weakref.ProxyTypes), _nothing),
+    ((types.CodeType, types.BuiltinFunctionType, weakref.ref, *weakref.ProxyTypes), _nothing),
+    (types.ModuleType, _made_module),
     (dict, _dict),
     ((list, deque), _sequence),
     (tuple, _tuple),
