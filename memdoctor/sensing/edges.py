@@ -33,6 +33,8 @@ SOMEWHERE: Step = ("index", "*")
 _PLAIN = frozenset({list, tuple, dict})
 _MOST_INDICES = 10_000
 """Elements of one list that are told apart; a step of its own for each of millions would be most of a search."""
+_NOBODYS = ("memdoctor.", "_pytest.")
+"""Packages whose objects are not entered: any fixture of pytest leads to all tests of the session."""
 LEAVES = frozenset({int, str, float, bool, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, range})
 """Exact types that hold nothing; most of a heap."""
 
@@ -67,7 +69,7 @@ def _handler(kind: type) -> _Handler:
             return handler
     if any(base.__name__ == "ndarray" and base.__module__ == "numpy" for base in kind.__mro__):
         return _array
-    return _nothing if kind.__module__.startswith("memdoctor.") else _instance
+    return _nothing if kind.__module__.startswith(_NOBODYS) else _instance
 
 
 def _nothing(owner: object) -> Iterator[Edge]:
