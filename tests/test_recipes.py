@@ -138,8 +138,10 @@ class TestUnderMemdoctor:
         crashed = watched("out_of_memory.py", "1GiB")[1]
         assert crashed.end.outcome == OUT_OF_MEMORY and crashed.cause is not None
         assert crashed.cause.kind == "too big at one moment"
-        recomputing = [advice for advice in crashed.cause.advice if advice.startswith("Recompute")]
-        assert len(recomputing) == 1 and recomputing[0].startswith("Recompute the parts of Network.layers in backward")
+        halving, recomputing = crashed.cause.advice
+        assert halving.startswith("Halve the batch") and halving.endswith("up to 482.0 MiB less.")
+        assert recomputing.startswith("Recompute the parts of Network.layers in backward")
+        assert recomputing.endswith("up to 320.0 MiB less.")
         assert crashed.crash is not None and crashed.crash.breakdown is not None
         activations = {each.path: each.activation_bytes for each in crashed.crash.breakdown.modules}
         assert activations["Network.layers"] == 8 * 1024 * 4 * 24 * 32 * 32

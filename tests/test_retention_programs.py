@@ -104,10 +104,8 @@ KEEPS = [
     pytest.param("linked_trace", "Trace.newest", 19, 1536, False, id="a chain of nodes, each with the one before"),
     pytest.param("sent_values", "seen", 10, 1536, False, id="a generator that is sent values"),
     pytest.param("numbered_globals", "sample_*", 13, 2048, False, id="numbered globals"),
-    pytest.param(
-        "made_module", "registry.samples", 23, 2560, False, id="a module that is made at run time",
-        marks=pytest.mark.xfail(reason="found, but the module is named and not its list; cause unknown", strict=True),
-    ),
+    pytest.param("made_module", "registry.samples", 23, 2560, False, id="a module that is made at run time"),
+    pytest.param("smoothed_in_a_closure", "smoothed", 11, 8704, True, id="a smoothed loss in an enclosing function"),
     pytest.param("rollback_points", "Rollback.points", 14, 683, False, id="states of an optimizer, every third step"),
     pytest.param("unbounded_heap", "WorstSamples.heap", 26, 3072, False, id="a heap that is cut in a copy"),
 ]

@@ -28,6 +28,7 @@ _EMPTY_CALLS = re.compile(
     "list|dict|set|tuple|deque|defaultdict|OrderedDict|Counter|Queue|zeros|zeros_like|empty|tensor"
 )
 _BEGINNINGS = ("__init__", "__post_init__", "reset", "setup")
+_BINDINGS = (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith, ast.Import)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -48,8 +49,8 @@ class Put:
 
     @property
     def is_binding(self) -> bool:
-        """True for `for` and `with`, which name something and put nothing."""
-        return isinstance(self.statement, (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith)) and self.score == EMPTY
+        """True for `for`, `with` and `import`, which name something and put nothing."""
+        return isinstance(self.statement, _BINDINGS) and self.score == EMPTY
 
     def names(self, constant: str) -> bool:
         """True if the constant (its `repr`) stands in the statement."""
@@ -154,6 +155,11 @@ def _assignments(statement: ast.stmt, scope: Scope, loops: int) -> Iterator[Put]
             for item in statement.items:
                 if item.optional_vars is not None:
                     yield Put(chain_of(item.optional_vars), EMPTY, statement, scope, chain_of(item.context_expr))
+        case ast.Import():
+            for module in statement.names:
+                if module.asname is not None:
+                    named = chain_of(ast.parse(module.name, mode="eval").body)
+                    yield Put((("name", module.asname),), EMPTY, statement, scope, named)
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:

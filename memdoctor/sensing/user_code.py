@@ -15,7 +15,7 @@ from types import FrameType
 from memdoctor.foundation.locations import Location, shown_path
 
 _OWN_FOLDER = str(Path(__file__).resolve().parent.parent)
-_FREE_FORM = (types.SimpleNamespace, argparse.Namespace, threading.local, types.FunctionType)
+_FREE_FORM = (types.SimpleNamespace, types.ModuleType, argparse.Namespace, threading.local, types.FunctionType)
 """Classes of the standard library whose attributes are the user's."""
 _INSTALLED = ("site-packages", "dist-packages")
 

@@ -29,6 +29,7 @@ def line_in(source: str, pieces: tuple[Piece, ...], *keys: str) -> int | None:
         pytest.param("kept = None\ndef f():\n  global kept\n  kept = g()\n", 4, id="a global that a function assigns"),
         pytest.param("kept = {}\nfor x in y:\n    kept.setdefault(x, []).append(x)\n", 3, id="setdefault and append"),
         pytest.param("kept = []\nalias = kept\nfor x in y:\n    alias.append(x)\n", 4, id="another name"),
+        pytest.param("kept = M('m')\ndef f(x):\n  import kept as m\n  m.append(x)\n", 4, id="an import's other name"),
         pytest.param("kept = []\ndef log(sink, x):\n    sink.append(x)\nlog(kept, 1)\n", 3, id="an argument"),
         pytest.param("kept = []\ndef f(kept):\n    kept.append(1)\n", 1, id="not a parameter of the same name"),
         pytest.param("kept = Stack()\nfor x in y:\n    kept.callback(f, x)\n", 3, id="a method of any name"),
