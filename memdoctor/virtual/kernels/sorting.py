@@ -33,6 +33,11 @@ def radix_sort_scratch(count: int, key_bytes: int, value_bytes: int, bits: int) 
     return sum(-(-part // _ALIGNMENT) * _ALIGNMENT for part in parts) + _ALIGNMENT - 1
 
 
+_WARP = 32
+_UNIQUE_TILES = {(8, 0): 1792, (9, 0): 4480, (10, 0): 3840, (12, 0): 3840}
+"""Elements of a tile by compute capability, where it is tuned (cub/device/dispatch/tuning); measured."""
+
+
 def scan_scratch(count: int, tile: int = 896) -> int:
     """Temporary storage of CUB's scans of int64: two words per tile and for a warp, and what aligns them."""
     words = 16 * (-(-count // tile) + _WARP)
@@ -42,11 +47,6 @@ def scan_scratch(count: int, tile: int = 896) -> int:
 def unique_scratch(count: int, capability: tuple[int, int]) -> int:
     """Temporary storage of `DeviceSelect::UniqueByKey` with keys and values of int64: a scan over larger tiles."""
     return scan_scratch(count, _UNIQUE_TILES.get(capability, 320))
-
-
-_WARP = 32
-_UNIQUE_TILES = {(8, 0): 1792, (9, 0): 4480, (10, 0): 3840, (12, 0): 3840}
-"""Elements of a tile by compute capability, where it is tuned (cub/device/dispatch/tuning); measured."""
 
 
 def sort_scratch(shape: Sequence[int], dim: int, key_bytes: int) -> list[int]:
