@@ -289,7 +289,7 @@ def make_step(batch_size, seq_len):
 
 @shares_a_server
 def test_which_cards_fit_a_size(tmp_path: Path) -> None:
-    """10 GiB, and 300 MiB of context on each card: an RTX 3080 of 9.8 GiB is too small, an RTX 2080 Ti is not."""
+    """10 GiB, and a context on each card: an RTX 3080 of 9.8 GiB is too small, an RTX 2080 Ti is not."""
     text = """
 import torch
 def make_step(batch_size):
