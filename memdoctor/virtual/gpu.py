@@ -9,57 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
-
-import torch
 
 from memdoctor.foundation.breakdown import CardLedger
 from memdoctor.foundation.errors import BadInput
 from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import shown_path
-from memdoctor.foundation.printed import printed_without_our_frames
 from memdoctor.foundation.readings import DeviceReading, Timeline
 from memdoctor.foundation.tracebacks import chain_without_our_frames
-from memdoctor.virtual import cuda_api
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
-from memdoctor.virtual.bindings import driver_attributes, patch_bindings
 from memdoctor.virtual.cards import Card, find_card
-from memdoctor.virtual.answers import ANSWERS, ASSUMPTIONS
-from memdoctor.virtual.attributes import ATTRIBUTES
-from memdoctor.virtual.autocast import Autocast
-from memdoctor.virtual.between import BETWEEN, patch_grouping
-from memdoctor.virtual.composites import composite_kernels, composite_rules
-from memdoctor.virtual.distributed import patch_process_groups
-from memdoctor.virtual.computing import WITHOUT_VALUES, ComputingRecorder
-from memdoctor.virtual.data_parallel import patch_data_parallel
-from memdoctor.virtual.device import CardDevice
-from memdoctor.virtual.eager import patch_compilers
-from memdoctor.virtual.engine import keep_modes
-from memdoctor.virtual.fast_paths import patch_fast_paths
-from memdoctor.virtual.graphs import graph_attributes
-from memdoctor.virtual.lazy_modules import patch_lazy_modules
 from memdoctor.virtual.ledger import Ledger, Observer, Shared, StorageRecord, snapshot
-from memdoctor.virtual.operators import OPERATORS
 from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
 from memdoctor.virtual.patches import Patches
-from memdoctor.virtual.legacy import patch_legacy
-from memdoctor.virtual.placement import PLACEMENT, patch_placement
 from memdoctor.virtual.precision import precision
-from memdoctor.virtual.randomness import Generator
-from memdoctor.virtual.recorder import Recorder, Rule
-from memdoctor.virtual.recurrent import flatten_weights, is_acceptable
-from memdoctor.virtual.registration import registered
-from memdoctor.virtual.saving import patch_saving
-from memdoctor.virtual.several import AllCards, Cards
-from memdoctor.virtual.storages import patch_storages
-from memdoctor.virtual.streams import EventOfAnyDevice, StreamOfAnyDevice, stream_attributes
-from memdoctor.virtual.swapping import patch_swapping
+from memdoctor.virtual.several import AllCards
+from memdoctor.virtual.simulation import Simulation, installed
 from memdoctor.virtual.timeline import StepReadings
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
-from memdoctor.virtual.warned import patch_warnings
 
 
 class VirtualGPU:
@@ -82,6 +51,12 @@ class VirtualGPU:
         self._known = KnownContents(self._ledgers[0], follows_all=computes)
         self._reads = ReadLog()
         self._readings = StepReadings(self._counters)
+
+    def _simulation(self) -> Simulation:
+        return Simulation(
+            self.card, self.total_bytes, self.total_bytes - self.capacity_bytes, self._ledgers, self._known,
+            self._reads, self._readings,
+        )
 
     def _made_ledgers(self, conf: str, devices: int) -> tuple[Ledger, ...]:
         shared = Shared()
@@ -265,7 +240,7 @@ def virtual_gpu(
     _in_use.append(gpu)
     patches = Patches()
     try:
-        with _layers(gpu, patches, WITH_WORKSPACE if cudnn_workspace == "model" else {}):
+        with installed(gpu._simulation(), patches, WITH_WORKSPACE if cudnn_workspace == "model" else {}):
             yield gpu
     except BaseException as error:
         chain_without_our_frames(error)
@@ -273,87 +248,3 @@ def virtual_gpu(
     finally:
         patches.undo()
         _in_use.remove(gpu)
-
-
-@contextlib.contextmanager
-def _layers(gpu: VirtualGPU, patches: Patches, workspaces: Mapping[Any, Rule]) -> Iterator[None]:
-    """The dispatch mode goes below the function mode, which is popped while a C++ function runs."""
-    cards = Cards(gpu._ledgers) if gpu.devices > 1 else None
-    device_mode = CardDevice(gpu._ledgers, {**ATTRIBUTES, **PLACEMENT, **(BETWEEN if cards else {})})
-    operators = {**composite_rules(gpu.card), **OPERATORS, **workspaces}
-    computes = gpu._known.follows_all
-    left_out = WITHOUT_VALUES if computes else ()
-    composites = {name: kernel for name, kernel in composite_kernels(gpu.card).items() if name not in left_out}
-    if cards is not None:
-        composites = {name: cards.guarded(kernel) for name, kernel in composites.items()}
-    kind, answers = (ComputingRecorder, ANSWERS) if computes else (Recorder, {**ASSUMPTIONS, **ANSWERS})
-
-    @contextlib.contextmanager
-    def both_modes() -> Iterator[None]:
-        with kind(gpu.card, gpu._ledgers[0], gpu._known, gpu._reads, answers, operators, cards), device_mode:
-            yield
-
-    _patch_modules(gpu, patches)
-    keep_modes(patches, device_mode, both_modes)
-    swapping = torch.__future__.get_swap_module_params_on_conversion()
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        with contextlib.ExitStack() as layers:
-            layers.enter_context(printed_without_our_frames)
-            layers.enter_context(Autocast().installed(patches))
-            layers.enter_context(registered(composites, "AutogradMeta"))
-            layers.enter_context(gpu._readings)
-            layers.enter_context(both_modes())
-            yield
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(swapping)
-
-
-def _patch_modules(gpu: VirtualGPU, patches: Patches) -> None:
-    cuda: dict[str, Any] = {
-        **cuda_api.device_attributes(gpu.card, gpu.total_bytes, gpu.devices),
-        **cuda_api.memory_attributes(gpu._ledgers, gpu.total_bytes, gpu.total_bytes - gpu.capacity_bytes),
-        **stream_attributes(gpu._ledgers),
-        **graph_attributes(gpu._ledgers, gpu._reads),
-        **driver_attributes(gpu._ledgers, gpu.total_bytes - gpu.capacity_bytes),
-    }
-    for module in (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.cuda.graphs, torch.cuda.streams):
-        for name, value in cuda.items():
-            patches.replace(module, name, value)
-    accelerator: Any = getattr(torch, "accelerator", None)
-    for same in filter(None, (accelerator, getattr(accelerator, "memory", None))):
-        for name, value in cuda_api.accelerator_attributes(cuda).items():
-            patches.replace(same, name, value)
-    for module in (torch.utils._foreach_utils, importlib.import_module("torch.optim.optimizer")):
-        patches.replace(module, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])
-    patch_bindings(patches, gpu._ledgers, gpu.card.compute_capability)
-    patches.set(torch.cuda.graph, "default_capture_stream", None)
-    patches.set(torch, "Generator", Generator)
-    patches.set(torch, "Stream", StreamOfAnyDevice)
-    patches.set(torch, "Event", EventOfAnyDevice)
-    patches.set(torch.distributions.Distribution, "_validate_args", False)
-    patches.set(importlib.import_module("torch.nn.parallel._functions"), "_streams", None)
-    patch_data_parallel(patches)
-    _patch_cudnn(patches)
-    patch_legacy(patches)
-    patch_lazy_modules(patches)
-    patch_placement(patches)
-    patch_swapping(patches)
-    patch_warnings(patches)
-    patch_process_groups(patches)
-    if gpu.devices > 1:
-        patch_grouping(patches)
-    patch_storages(patches, gpu._ledgers, gpu._known)
-    patch_compilers(patches, gpu._reads)
-    if not gpu._known.follows_all:
-        patch_fast_paths(patches)
-    patch_saving(patches, gpu._ledgers, gpu._known, gpu._reads)
-
-
-def _patch_cudnn(patches: Patches) -> None:
-    """A CPU build knows nothing of cuDNN; recurrent layers ask whether their weights should lie in one buffer."""
-    patches.set(torch.backends.cudnn, "is_acceptable", is_acceptable)
-    patches.set(torch.backends.cudnn, "is_available", lambda: True)
-    patches.set(torch, "_use_cudnn_rnn_flatten_weight", lambda: True)
-    patches.set(torch, "_cudnn_rnn_flatten_weight", flatten_weights)
-    patches.set(importlib.import_module("torch.backends.cudnn.rnn"), "get_cudnn_mode", lambda mode: mode)
