@@ -21,12 +21,13 @@ from memdoctor.foundation.tracebacks import chain_without_our_frames
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
 from memdoctor.virtual.cards import Card, find_card
-from memdoctor.virtual.ledger import Ledger, Observer, Shared, StorageRecord, snapshot
+from memdoctor.virtual.ledger import Ledger, Shared, snapshot
 from memdoctor.virtual.operators.convolution import WITH_WORKSPACE
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.precision import precision
 from memdoctor.virtual.several import AllCards
 from memdoctor.virtual.simulation import Simulation, installed
+from memdoctor.virtual.storage_record import Observer, StorageRecord
 from memdoctor.virtual.timeline import StepReadings
 from memdoctor.virtual.values import KnownContents, Read, ReadLog
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from memdoctor.virtual.ledger import StorageRecord
 from memdoctor.virtual.sparse_parts import parts
+from memdoctor.virtual.storage_record import StorageRecord
 
 Storages = Mapping[int, StorageRecord]
 

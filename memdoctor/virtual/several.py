@@ -15,9 +15,10 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from memdoctor.virtual import placing
 from memdoctor.virtual.allocator import AllocatorOutOfMemory
-from memdoctor.virtual.ledger import Ledger, Observer, StorageRecord
+from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.mixtures import card_of, mixture
 from memdoctor.virtual.recorder import Operator, Recorder
+from memdoctor.virtual.storage_record import Observer, StorageRecord
 from memdoctor.virtual.traits import is_composite
 
 _TAKE_ALL_CARDS = ("aten::copy_", "aten::set_", "aten::_foreach_", "aten::_amp_")

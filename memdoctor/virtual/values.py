@@ -33,8 +33,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from memdoctor.virtual.ledger import Ledger, StorageRecord
+from memdoctor.virtual.ledger import Ledger
 from memdoctor.virtual.sparse_parts import assembled, parts
+from memdoctor.virtual.storage_record import StorageRecord
 
 KNOWN_ELEMENTS = 65_536
 _PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
