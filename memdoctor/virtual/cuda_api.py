@@ -76,21 +76,29 @@ def _number(device: Any) -> int:
     return int(_get_device_index(device, optional=True))
 
 
-# long: one name of torch.cuda after the other, which share the number of the current card
 def device_attributes(card: Card, total_bytes: int, count: int) -> dict[str, Any]:
     """The cards themselves: all of one kind, and ready."""
-    properties = properties_of(card, total_bytes)
-    generators = tuple(torch.Generator() for _ in range(count))
+    def run_now(callback: Callable[[], Any], **kwargs: Any) -> None:
+        callback()
+
+    return {
+        **_which_card(count),
+        **_kind_of_card(card, total_bytes, count),
+        "is_available": lambda: True,
+        "device_count": lambda: count,
+        "is_initialized": lambda: True,
+        "init": lambda: None,
+        "_lazy_init": lambda: None,
+        "_lazy_call": run_now,
+        "ipc_collect": lambda: None,
+        "default_generators": tuple(torch.Generator() for _ in range(count)),
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": lambda debug_mode: None,
+    }
+
+
+def _which_card(count: int) -> dict[str, Any]:
     current = _Current()
-
-    def get_device_properties(device: Any = None) -> DeviceProperties:
-        if not 0 <= _number(device) < count:
-            raise AssertionError("Invalid device id")
-        return properties
-
-    def get_device_capability(device: Any = None) -> tuple[int, int]:
-        found = get_device_properties(device)
-        return found.major, found.minor
 
     def exchange_device(device: int) -> int:
         before = current.number
@@ -103,41 +111,44 @@ def device_attributes(card: Card, total_bytes: int, count: int) -> dict[str, Any
     def set_device(device: Any) -> None:
         exchange_device(_number(device))
 
+    def synchronize(device: Any = None) -> None:
+        if _number(device) >= count:
+            raise invalid_ordinal()
+
+    return {
+        "current_device": lambda: current.number,
+        "set_device": set_device,
+        "_exchange_device": exchange_device,
+        "_maybe_exchange_device": exchange_device,
+        "synchronize": synchronize,
+    }
+
+
+def _kind_of_card(card: Card, total_bytes: int, count: int) -> dict[str, Any]:
+    properties = properties_of(card, total_bytes)
+
+    def get_device_properties(device: Any = None) -> DeviceProperties:
+        if not 0 <= _number(device) < count:
+            raise AssertionError("Invalid device id")
+        return properties
+
+    def get_device_capability(device: Any = None) -> tuple[int, int]:
+        found = get_device_properties(device)
+        return found.major, found.minor
+
     def can_device_access_peer(device: Any, peer_device: Any) -> bool:
         for what, number in (("device", _number(device)), ("peer device", _number(peer_device))):
             if not 0 <= number < count:
                 raise AssertionError(f"Invalid {what} id")
         return _number(device) != _number(peer_device)
 
-    def synchronize(device: Any = None) -> None:
-        if _number(device) >= count:
-            raise invalid_ordinal()
-
-    def run_now(callback: Callable[[], Any], **kwargs: Any) -> None:
-        callback()
-
     return {
-        "is_available": lambda: True,
-        "device_count": lambda: count,
-        "current_device": lambda: current.number,
-        "set_device": set_device,
         "get_device_properties": get_device_properties,
         "get_device_capability": get_device_capability,
         "is_bf16_supported": lambda including_emulation=True: including_emulation or card.compute_capability >= (8, 0),
         "is_tf32_supported": lambda: card.compute_capability >= (8, 0),
         "get_arch_list": lambda: [f"sm_{card.compute_capability[0]}{card.compute_capability[1]}"],
         "can_device_access_peer": can_device_access_peer,
-        "is_initialized": lambda: True,
-        "init": lambda: None,
-        "_lazy_init": lambda: None,
-        "_lazy_call": run_now,
-        "_exchange_device": exchange_device,
-        "_maybe_exchange_device": exchange_device,
-        "synchronize": synchronize,
-        "ipc_collect": lambda: None,
-        "default_generators": generators,
-        "get_sync_debug_mode": lambda: 0,
-        "set_sync_debug_mode": lambda debug_mode: None,
     }
 
 
