@@ -65,13 +65,29 @@ WORDS = {
 }
 
 
+def _looks_at_indices() -> bool:
+    """Newer PyTorch's meta kernels refuse an index that is not on their device."""
+    rows = torch.empty(3, device="meta")
+    with contextlib.suppress(RuntimeError):
+        rows.index_add_(0, torch.tensor([0]), rows[:1])
+        return False
+    return True
+
+
+ABOUT_INDICES = ("index on the host", "type of indices")
+
+
 @pytest.fixture
 def gpu():
     with virtual_gpu("a100-40gb") as card:
         yield card
 
 
-@pytest.mark.parametrize(("call", "text"), WORDS.values(), ids=WORDS.keys())
+@pytest.mark.parametrize(("call", "text"), [
+    pytest.param(*words, id=name, marks=pytest.mark.skipif(
+        name in ABOUT_INDICES and not _looks_at_indices(), reason="this PyTorch's meta kernels take any index"))
+    for name, words in WORDS.items()
+])
 def test_errors_read_as_on_a_card_each_time(gpu: VirtualGPU, call, text: str) -> None:
     for _ in range(2):
         with pytest.raises((RuntimeError, IndexError), match=re.escape(text)) as raised:

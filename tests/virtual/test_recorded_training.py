@@ -113,6 +113,7 @@ RECORDED = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast:FutureWarning")  # PyTorch 2.4's own checkpointing
 @pytest.mark.parametrize(("card", "make", "loss_of", "precision", "expected"), RECORDED)
 def test_every_step_is_what_was_recorded(card: str, make, loss_of, precision, expected) -> None:
     with virtual_gpu(card, capacity_bytes=CARD_BYTES, context_bytes=0):

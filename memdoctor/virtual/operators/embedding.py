@@ -78,8 +78,17 @@ def _bag_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: 
     grad, indices, rows, mode, is_sparse = args[0], args[1], args[6], args[8], args[9]
     if is_sparse or not indices.numel():
         return recorder.run(func, args, kwargs)
+    return _dense_bag_gradient(recorder, grad, indices, rows, mode)
+
+
+def _dense_bag_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(grad, indices, offset2bag, bag_size, maximum_indices, num_weights, scale, mode, ...)`, in 2.4."""
+    return _dense_bag_gradient(recorder, args[0], args[1], args[5], args[7])
+
+
+def _dense_bag_gradient(recorder: Recorder, grad: torch.Tensor, indices: torch.Tensor, rows: int, mode: int) -> Any:
     grad = recorder.contiguous(grad)
-    if mode == _MAXIMUM:
+    if mode == _MAXIMUM or not indices.numel():
         return recorder.new((rows, grad.shape[-1]), grad.dtype)
     return _summed(recorder, grad, indices.numel(), rows)
 
@@ -93,6 +102,7 @@ RULES: dict[Any, Rule] = {
     aten._embedding_bag.default: _bag,
     aten._embedding_bag_forward_only.default: _bag,
     aten._embedding_bag_backward.default: _bag_backward,
+    aten._embedding_bag_dense_backward.default: _dense_bag_backward,
     aten.embedding.default: _embedding,
     aten.embedding_dense_backward.default: _backward,
 }

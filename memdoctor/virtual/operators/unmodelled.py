@@ -39,7 +39,13 @@ def _least_squares(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs:
     return solution, residuals, recorder.new((0,), torch.int64), recorder.new((0,), matrix.dtype)
 
 
+def _weight_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(grad_w, saved_v, saved_g, ...)`; PyTorch 2.4 has no meta kernel for it."""
+    return recorder.new_like(args[1]), recorder.new_like(args[2])
+
+
 RULES: dict[Any, Rule] = {
+    aten._weight_norm_interface_backward.default: _weight_norm_backward,
     **{operator.default: _like(0) for operator in (
         aten._dirichlet_grad, aten._sample_dirichlet, aten._standard_gamma_grad, aten.binomial)},
     **{operator.default: _like(1) for operator in (
