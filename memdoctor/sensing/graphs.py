@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from memdoctor.sensing.packing import PackingCalls
+
 MAX_NODES = 200_000
 """About a third of a second of walking."""
 MAX_DEPTH = 2_000
@@ -90,7 +92,10 @@ def _saved(node: Any, name: str) -> Iterator[object]:
     try:
         raw = getattr(node, name)
         for each in raw if isinstance(raw, (tuple, list)) else (raw,):
-            value = each.data if hasattr(each, "data") else getattr(node, name.replace("_raw", "", 1))
+            if hasattr(each, "data"):
+                value = each.data
+            else:
+                value = None if PackingCalls.were_seen else getattr(node, name.replace("_raw", "", 1))
             if value is not None:
                 yield value
     except RuntimeError:

@@ -25,6 +25,7 @@ from memdoctor.sensing.backward_calls import BackwardCalls
 from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.models import Models
 from memdoctor.sensing.outermost import OutermostCalls
+from memdoctor.sensing.packing import PackingCalls
 
 OPTIMIZER_STEP = "optimizer step"
 MODEL_CALL = "model call"
@@ -77,6 +78,7 @@ class Recorder:
         self._open.callback(register_optimizer_step_post_hook(self._after_optimizer_step).remove)
         self._open.enter_context(self._calls)
         self._open.callback(BackwardCalls(self._after_backward).remove)
+        self._open.callback(PackingCalls().remove)
         return self
 
     def __exit__(
