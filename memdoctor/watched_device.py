@@ -17,6 +17,8 @@ from memdoctor.virtual.gpu import VirtualGPU, current_gpu
 _SLOW_SECONDS = 0.1
 """Between two readings of what the kernel and the driver must be asked for."""
 
+_EMPTY_CARD = Skipped("the virtual card", "nothing was put on it; what the program keeps on the host was looked for")
+
 
 class WatchedDevice:
     """Its counters and peaks, what rose on it, and the looks at what it holds."""
@@ -113,4 +115,4 @@ def device_in_use() -> tuple[Allocator, Ledger]:
     card = cuda_in_use() if gpu is None else None
     if card is not None:
         return card, Census("cuda")
-    return HostAllocator(), Census("cpu")
+    return HostAllocator(*(() if gpu is None else (_EMPTY_CARD,))), Census("cpu")

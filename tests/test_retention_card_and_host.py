@@ -29,6 +29,11 @@ KEEPS = [
     pytest.param("prototypes_by_epoch", "PrototypeNet.prototypes", 18, 1536, 1440, id="a dict by epoch"),
 ]
 
+UNEVEN = {
+    "paced_prefetcher": "where a step ends is a race between two threads",
+    "every_tenth_image": "on the host a date is late by up to the time between two counts",
+}
+
 HOST_ONLY = [
     pytest.param("arrays_of_the_host", "VideoWriter.frames", 16, 682 * 512 * 3 * 4, id="arrays of numpy"),
 ]
@@ -48,7 +53,7 @@ def test_the_holder_is_named_with_its_line_and_bytes(
     assert finding.retainer is not None and finding.location is not None
     assert (finding.retainer.name, finding.location.line) == (name, line)
     expected = host_bytes if card == "none" else card_bytes
-    assert finding.retainer.bytes_per_step == pytest.approx(expected, rel=0.01)
+    assert finding.retainer.bytes_per_step == pytest.approx(expected, rel=0.05 if program in UNEVEN else 0.01)
 
 
 @pytest.mark.parametrize(("program", "name", "line", "host_bytes"), HOST_ONLY)

@@ -150,7 +150,7 @@ def test_an_exception_is_printed_as_python_prints_it(tmp_path: Path) -> None:
     path = script(tmp_path, "def fail():\n    raise ValueError('mine')\nfail()\n")
     plain, watched = python(path), memdoctor("run", "--virtual", "none", path)
     assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr)
-    assert watched.stdout.startswith("\nmemdoctor: no iteration was seen") and "ValueError: mine" in watched.stdout
+    assert watched.stdout.startswith("\nmemdoctor: the program ended before its first iteration, by ValueError: mine")
 
 
 def test_out_of_memory_comes_out_unchanged_and_the_report_is_written(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
     for holder in holders(last):
         survivors = tuple(survivor for survivor in last.survivors if survivor.birth in holder.births)
         events = sorted({survivor.born_tick for survivor in survivors})
-        if not (_goes_on(events, last) and _keeps_pace(events)) or _is_bounded(holder):
+        if not (_goes_on(events, last) and _keeps_pace(_dates(survivors, last))) or _is_bounded(holder):
             continue
         held = [holder.held_at(look) for look in looks]
         stays = _stays(holder, looks)
@@ -181,11 +181,17 @@ def _goes_on(events: Sequence[int], look: Look) -> bool:
     return len(events) >= _FEWEST_RARE_EVENTS or _gap(events) <= _LARGEST_GAP
 
 
-def _keeps_pace(events: Sequence[int]) -> bool:
+def _dates(survivors: Sequence[Survivor], look: Look) -> list[int]:
+    """When something was kept; a census, which counts ever more rarely, meets what several iterations kept at once."""
+    dates = [survivor.born_tick for survivor in survivors]
+    return sorted(set(dates)) if look.exact_births else dates
+
+
+def _keeps_pace(dates: Sequence[int]) -> bool:
     """Not a cache that fills: its first half brings most of the keys, the second the few that were still missing."""
-    middle = (events[0] + events[-1]) / 2
-    early = sum(event < middle for event in events)
-    return len(events) - early >= _SLOWEST_PACE * early
+    middle = (min(dates) + max(dates)) / 2
+    early = sum(date < middle for date in dates)
+    return len(dates) - early >= _SLOWEST_PACE * early
 
 
 def _gap(events: Sequence[int]) -> float:

@@ -220,8 +220,8 @@ def _view(kept: Kept) -> Pattern | None:
 
 
 def _on_device(kept: Kept) -> Pattern | None:
-    fix = "Move what is kept to the host with `.cpu()`, bound it (`deque(maxlen=...)`), or `del` it once it is used."
-    return Pattern("MD103", "output-kept-on-device", "The tensors are detached, but still on the device.", fix)
+    fix = "Bound it (`deque(maxlen=...)`), `del` what has been used, or move it from the card to the host with `.cpu()`."
+    return Pattern("MD103", "output-kept-on-device", "The tensors carry no graph, but none of them is let go.", fix)
 
 
 _PATTERNS: Sequence[Callable[[Kept], Pattern | None]] = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from memdoctor.foundation.findings import Finding, Severity
 from memdoctor.foundation.looks import Growth, Rise
-from memdoctor.foundation.readings import DeviceReading, Retainer
+from memdoctor.foundation.readings import DeviceReading, Retainer, Timeline
 from memdoctor.foundation.runs import FINISHED, RAISED, RunEnd, RunReport
 from memdoctor.foundation.units import format_bytes
 from memdoctor.reports.breakdown_text import summary, tables
@@ -21,6 +22,8 @@ _WORTHY_SHARE = 0.02
 """Of the peak."""
 _MOST_RISES = 6
 _MOST_LINES = 3
+_NEVER = 10_000_000
+"""Iterations that no run has: when a card would be full after that is no news."""
 _NO_ITERATION = "Steps of an optimizer make them, else calls of a model or backward; or track(loader), prof.step()."
 
 
@@ -51,13 +54,27 @@ def _headline(report: RunReport) -> str:
         what = f"{fatal.code} {fatal.name}"
         return f"memdoctor: the program has ended by {what}, at {fatal.location or 'an unknown line'}."
     if not report.timeline.readings:
-        return f"memdoctor: no iteration was seen. {_NO_ITERATION}{_but_full(report.end)}"
+        return f"memdoctor: {_before_any_iteration(report.end)}{_but_full(report.end)}"
     if not report.findings:
-        return f"memdoctor: {growth.explanation}{_but_full(report.end)}"
+        return f"memdoctor: {growth.explanation}{_but_full(report.end)}{_but_see(report.remarks)}"
     worst, others = report.findings[0], len(report.findings) - 1
     more = f" ({others} more below; this is the sum of all.)" if others else ""
     answer = f"memdoctor: {growth.verdict}: {worst.variable} at {worst.location or 'an unknown line'}."
     return f"{answer} {growth.explanation}{_full(growth)}{more}"
+
+
+def _before_any_iteration(end: RunEnd) -> str:
+    if end.outcome == RAISED:
+        return f"the program ended before its first iteration, by {end.message}"
+    return f"no iteration was seen. {_NO_ITERATION}"
+
+
+def _but_see(remarks: Sequence[Finding]) -> str:
+    """Where nothing leaks, the first thing that is worth a change all the same."""
+    worthy = next((each for each in remarks if each.severity is not Severity.INFO), None)
+    if worthy is None:
+        return ""
+    return f" But see {worthy.code}, {worthy.name}{f', at {worthy.location}' if worthy.location else ''}."
 
 
 def _chosen(report: RunReport) -> Iterator[str]:
@@ -69,7 +86,9 @@ def _chosen(report: RunReport) -> Iterator[str]:
 
 
 def _full(growth: Growth) -> str:
-    return f" This card is full at iteration {growth.full_at_step:,}." if growth.full_at_step is not None else ""
+    if growth.full_at_step is None or growth.full_at_step > _NEVER:
+        return ""
+    return f" This card is full at iteration {growth.full_at_step:,}."
 
 
 def _finding(finding: Finding) -> Iterator[str]:
@@ -109,7 +128,7 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield from _wrapped(host_line(report.host, report.loaders), "  host        ")
     for rise in _worthy(report):
         yield f"  expected    +{format_bytes(rise.gained_bytes)} at iteration {rise.step}: {rise.cause}"
-    yield f"  iterations  {report.timeline.iterations}"
+    yield f"  iterations  {_iterations(report.timeline)}"
     if report.end.survived_refusals:
         yield from _wrapped(_survived(report.end), "  survived    ")
     if report.end.outcome != FINISHED:
@@ -117,6 +136,14 @@ def _summary(report: RunReport) -> Iterator[str]:
         yield from _wrapped(f"{report.end.outcome}  {said}".rstrip(), "  ended       ")
     for skipped in report.skipped:
         yield from _wrapped(f"{skipped.what}: {skipped.why}", "  skipped     ")
+
+
+def _iterations(timeline: Timeline) -> str:
+    """With how many there were of each phase, unless readings of a long run are left out."""
+    phases = Counter(reading.phase for reading in timeline.readings)
+    if len(phases) < 2 or phases.total() < timeline.iterations:
+        return f"{timeline.iterations}"
+    return f"{timeline.iterations} ({', '.join(f'{phase} {count}' for phase, count in phases.items())})"
 
 
 def _but_full(end: RunEnd) -> str:

@@ -96,6 +96,9 @@ def cuda_in_use() -> CudaAllocator | None:
 class HostAllocator:
     """A program without a card. PyTorch keeps no counters for the host; a walk of the heap sees its tensors."""
 
+    def __init__(self, *remarks: Skipped) -> None:
+        self._remarks = remarks
+
     def counters(self) -> Counters:
         """Always zeros."""
         return NO_COUNTERS
@@ -108,8 +111,8 @@ class HostAllocator:
         """There is no card."""
 
     def remarks(self) -> tuple[Skipped, ...]:
-        """None: zeros need no explanation beside the device's name."""
-        return ()
+        """Zeros need no explanation beside the device's name, but perhaps why it is the host."""
+        return self._remarks
 
 
 class RunningMaximum:

@@ -9,7 +9,7 @@ import pytest
 
 from memdoctor.analysis.lasting import filling, lasting
 from memdoctor.foundation.looks import UNLIMITED, Look, Piece
-from tests.analysis.looks_by_hand import LIST, list_look, look
+from tests.analysis.looks_by_hand import LIST, element, list_look, look
 
 STATE = (Piece("global", "optimizer"), Piece("moment", "*"), Piece("key", "'exp_avg'"))
 
@@ -105,6 +105,16 @@ def test_what_a_census_met_first_has_no_date() -> None:
     seen = replace(list_look(24, [4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 22]), exact_births=False)
     (found,) = lasting([replace(seen, survivors=tuple(each for each in seen.survivors if each.born_tick != 4))])
     assert found.bytes_per_tick == 256
+
+
+def test_what_a_census_meets_ever_more_rarely_keeps_its_pace() -> None:
+    """One at each iteration, of which the later counts meet three at once."""
+    met = [*range(4, 28), *(tick for tick in range(30, 48, 3) for _ in range(3))]
+    held = {element(LIST, index): (index,) for index in range(len(met))}
+    seen = look(47, held)
+    survivors = tuple(replace(each, born_tick=tick) for each, tick in zip(seen.survivors, met))
+    (found,) = lasting([replace(seen, survivors=survivors, exact_births=False)])
+    assert found.bytes_per_tick == pytest.approx(512, rel=0.05)
 
 
 def test_what_comes_every_fourth_iteration_is_met_late_and_its_rate_is_right() -> None:
