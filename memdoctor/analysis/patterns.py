@@ -220,7 +220,7 @@ def _view(kept: Kept) -> Pattern | None:
 
 
 def _on_device(kept: Kept) -> Pattern | None:
-    fix = "Bound it (`deque(maxlen=...)`), `del` what has been used, or move it from the card to the host with `.cpu()`."
+    fix = "Bound it (`deque(maxlen=...)`), `del` what is done with, or move it from the card to the host with `.cpu()`."
     return Pattern("MD103", "output-kept-on-device", "The tensors carry no graph, but none of them is let go.", fix)
 
 

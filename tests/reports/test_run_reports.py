@@ -61,7 +61,8 @@ def test_where_nothing_leaks_the_first_line_says_what_is_worth_a_change() -> Non
 
 def test_a_program_that_ends_before_its_first_iteration_is_told_by_what() -> None:
     ended = replace(EMPTY, end=RunEnd(RAISED, "IndexError: index 5"))
-    assert run_text(ended).startswith("memdoctor: the program ended before its first iteration, by IndexError: index 5\n")
+    first_line = run_text(ended).splitlines()[0]
+    assert first_line == "memdoctor: the program ended before its first iteration, by IndexError: index 5"
 
 
 def test_iterations_of_both_phases_are_counted_apart() -> None:
