@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import (
-    agents, architectures, attention, habits, makers, numerics, optimizers, pictures, recurrent, scenes, schemes,
-    sequences, several_processes, shapes, signals, tables, thinkers,
+    agents, architectures, attention, densities, dynamics, habits, makers, numerics, optimizers, pictures, recurrent,
+    scenes, schemes, sequences, several_processes, shapes, signals, tables, thinkers,
 )
 from .training import Step
 
@@ -20,7 +20,7 @@ PROGRAMS: dict[str, Callable[[], Step]] = {
     maker.__name__: maker
     for module in (
         attention, numerics, optimizers, pictures, recurrent, several_processes, tables, agents, architectures, habits,
-        scenes, sequences, makers, thinkers, signals, shapes, schemes)
+        scenes, sequences, makers, thinkers, signals, shapes, schemes, dynamics, densities)
     for maker in module.PROGRAMS
 }
 _CARDS = {"ampere": "a100-80gb", "turing": "t4"}
