@@ -244,7 +244,8 @@ def _accumulate(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwarg
     `isTensorSubclassLike` (torch/csrc/autograd/input_buffer.cpp) is true for every tensor while a mode is active.
     """
     if in_backward() and len(args) == 2 and not kwargs and _can_take_sum(*args):
-        return args[0]
+        if not recorder.formula.made(*map(recorder.birth_of, args)):
+            return args[0]
     return recorder.operators.get(func, Recorder.run)(recorder, func, args, kwargs)
 
 

@@ -3,18 +3,76 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import torch
 
+from memdoctor.foundation.tracebacks import OUR_FOLDER
+
 _COUNTS_REFERENCES = hasattr(torch._C, "_storage_Use_Count") and hasattr(torch.Tensor, "_use_count")
 _SOLE_TENSOR_COUNT = 4
 """Of a tensor that only C++ held when it reached the dispatch mode."""
+_KEEPS_GRAPH: Any = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: False)
+_ENGINE = torch.autograd.graph._engine_run_backward.__code__
+_OPERATORS = torch._ops.__file__
 
 
 def in_backward() -> bool:
-    """Whether autograd computes gradients that have no graph of their own."""
-    return torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled()
+    """Whether autograd itself computes gradients that have no graph of their own.
+
+    Hooks and backwards of the program run within it too; what they call does what it does anywhere.
+    """
+    return torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled() and _is_autograds()
+
+
+class Formula:
+    """Since when the node at hand has been at work, in births of storages; autograd itself does not tell.
+
+    What a formula of a derivative adds up is a new tensor, where paths that meet are added in place.
+    """
+
+    __slots__ = ("_node", "_start")
+
+    def __init__(self) -> None:
+        self._node = self._start = -1
+
+    def note(self, birth: int) -> None:
+        """A storage was born in backward.
+
+        A graph that is kept is left alone: asked for a node, PyTorch 2.13 later drops what it saved in another order.
+        """
+        if _KEEPS_GRAPH():
+            return
+        node = _number_at_work()
+        if node != self._node:
+            self._node, self._start = node, birth
+
+    def made(self, *births: int) -> bool:
+        """Whether all were born in the formula at hand, and autograd would not add them: they go different ways."""
+        if _KEEPS_GRAPH() or min(births) < self._start:
+            return False
+        node = torch._C._current_autograd_node()
+        return node is not None and node._sequence_nr() == self._node and not _answers_twice(node)
+
+
+def _number_at_work() -> int:
+    node = torch._C._current_autograd_node()
+    return -1 if node is None else int(node._sequence_nr())
+
+
+def _answers_twice(node: Any) -> bool:
+    """Whether two results of the node are gradients of the same tensor, as those of `x * x` are."""
+    edges = [edge for edge in node.next_functions if edge[0] is not None]
+    return len(set(edges)) < len(edges)
+
+
+def _is_autograds() -> bool:
+    """Whether the operator at hand was called by the engine; a thread that the engine started has no other frames."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith((OUR_FOLDER, _OPERATORS)):
+        frame = frame.f_back
+    return frame is None or frame.f_code is _ENGINE
 
 
 def is_sole(tensor: Any, tensor_count: int = _SOLE_TENSOR_COUNT) -> bool:

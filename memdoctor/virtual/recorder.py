@@ -18,6 +18,7 @@ from memdoctor.virtual import placing
 from memdoctor.virtual.cards import Card
 from memdoctor.virtual.device import META
 from memdoctor.virtual.ledger import Ledger
+from memdoctor.virtual.ownership import Formula
 from memdoctor.virtual.signatures import Layout, Memory, Uncachable, dense_strides, is_fresh, signature
 from memdoctor.virtual.sparse_parts import parts
 from memdoctor.virtual.traits import Traits, is_checkable, is_composite, is_fused_step, traits_of
@@ -58,6 +59,7 @@ class Recorder(TorchDispatchMode):
         self.reads = reads
         self.answers = answers
         self.operators = operators
+        self.formula = Formula()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -148,10 +150,16 @@ class Recorder(TorchDispatchMode):
             elif out.is_meta:
                 storage = out.untyped_storage()
                 if storage._cdata not in self.ledger.storages:
-                    self.ledger.admit(storage, out)
+                    record = self.ledger.admit(storage, out)
+                    if torch._C._current_graph_task_id() != -1:
+                        self.formula.note(record.birth)
         elif isinstance(out, (list, tuple)):
             for item in out:
                 self.admit(item)
+
+    def birth_of(self, tensor: torch.Tensor) -> int:
+        """The number of its storage among all."""
+        return self.ledger.storages[tensor.untyped_storage()._cdata].birth
 
     def _result(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The operator's result, from memory where a call with the same shapes has been seen."""

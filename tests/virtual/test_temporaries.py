@@ -113,6 +113,17 @@ def test_few_rows_of_half_precision_are_summed_as_floats() -> None:
         assert torch.cuda.max_memory_allocated() - before == 900_608
 
 
+@pytest.mark.parametrize(("count", "expected"), [(8, 783_360), (64, 3_651_072)], ids=["few", "sorted"])
+def test_slope_of_an_embedding_copies_indices_that_are_not_contiguous(count: int, expected: int) -> None:
+    with virtual_gpu("h100-80gb", allocator_conf="expandable_segments:True", context_bytes=0):
+        weight = torch.randn(2000, 64, device="cuda", requires_grad=True)
+        rows = ids(2000, count, 129)[:, :-1]
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        functional.embedding(rows, weight).sum().backward()
+        assert torch.cuda.max_memory_allocated() - before == expected
+
+
 def test_batch_norm_of_an_evaluation_copies_no_gradient() -> None:
     with virtual_gpu("h100-80gb", allocator_conf="expandable_segments:True", context_bytes=0):
         x, weight, bias, mean, variance = (torch.ones(shape, device="cuda") for shape in (PICTURE, 8, 8, 8, 8))

@@ -27,6 +27,7 @@ def _backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict
     """`(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq)`."""
     grad, indices, rows = args[:3]
     by_frequency = len(args) > 4 and args[4]
+    indices = recorder.contiguous(indices)
     grad = recorder.contiguous(grad)
     count = indices.numel()
     if not (is_sorted_first(count) or by_frequency):
