@@ -19,6 +19,7 @@ from memdoctor.virtual.products import cumulative_product_backward, product, pro
 from memdoctor.virtual.recorder import Recorder, Rule
 from memdoctor.virtual.recurrent import recurrent_kernels
 from memdoctor.virtual.registration import overload
+from memdoctor.virtual.renormalized import renormalized
 from memdoctor.virtual.root_mean_square import root_mean_square_norm
 
 aten = torch.ops.aten
@@ -47,6 +48,7 @@ def composite_kernels(card: Card) -> dict[str, Callable[..., Any]]:
         "one_hot": _one_hot,
         "prod": product,
         "prod.dim_int": product_along,
+        "renorm": renormalized,
         "scaled_dot_product_attention": scaled_dot_product_attention,
         "softmax.int": _softmax(aten.softmax.int, aten._softmax.default),
         **({"_fused_rms_norm": root_mean_square_norm} if hasattr(aten, "_fused_rms_norm") else {}),

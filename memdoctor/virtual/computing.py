@@ -38,7 +38,8 @@ class ComputingRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped i
 
     def dispatch(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         traits = traits_of(func)
-        if is_composite(func) or not (traits.written or traits.makes_new) or traits.reshapes:
+        comes_in_parts = is_composite(func) and func not in HOST_KERNELS
+        if comes_in_parts or not (traits.written or traits.makes_new) or traits.reshapes:
             return super().dispatch(func, args, kwargs)
         contents = self._computed(func, args, kwargs)
         try:

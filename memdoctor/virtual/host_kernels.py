@@ -207,6 +207,7 @@ _BY_NAME: dict[str, Kernel] = {
     "_log_softmax": _softmax(aten._log_softmax.default),
     "_softmax_backward_data": _softmax_backward(aten._softmax_backward_data.default),
     "_log_softmax_backward_data": _softmax_backward(aten._log_softmax_backward_data.default),
+    "_fused_rms_norm": lambda twin, *args: aten._fused_rms_norm.default(*twin(args)),
     "_fused_rms_norm_backward": _root_mean_square_backward,
 }
 HOST_KERNELS: dict[Any, Kernel] = {

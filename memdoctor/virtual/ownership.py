@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from types import FrameType
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def _answers_twice(node: Any) -> bool:
 
 def _is_autograds() -> bool:
     """Whether the operator at hand was called by the engine; a thread that the engine started has no other frames."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith((OUR_FOLDER, _OPERATORS)):
         frame = frame.f_back
     return frame is None or frame.f_code is _ENGINE

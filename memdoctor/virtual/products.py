@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
-_AUTOGRAD: Any = torch._C.DispatchKey.AutogradCPU
+AUTOGRAD: Any = torch._C.DispatchKey.AutogradCPU
 """The kernel of autograd is the same at the keys of all devices."""
 
 
@@ -31,8 +31,8 @@ def _product(operator: Any, args: tuple[Any, ...], dtype: torch.dtype | None) ->
     with torch._C.DisableTorchFunction():
         apply: Any = _Product.apply
         out: torch.Tensor = (
-            apply(operator, dtype, *args) if _is_followed(args[0])
-            else operator._op_dk(_AUTOGRAD, *args, dtype=dtype))
+            apply(operator, dtype, *args) if is_followed(args[0])
+            else operator._op_dk(AUTOGRAD, *args, dtype=dtype))
         return out
 
 
@@ -53,7 +53,8 @@ def cumulative_product_backward(
         return back.div(tensor.conj())
 
 
-def _is_followed(tensor: torch.Tensor) -> bool:
+def is_followed(tensor: torch.Tensor) -> bool:
+    """Whether a function of our own is to stand in the graph; per-sample gradients go by PyTorch's."""
     return (
         tensor.requires_grad and torch.is_grad_enabled() and tensor.dim() > 0
         and torch._C._functorch.peek_interpreter_stack() is None)

@@ -208,3 +208,28 @@ def test_boxes_that_overlap_are_suppressed(gpu: VirtualGPU) -> None:
         common = torch.minimum(boxes[best, 1], boxes[rest, 1]) - torch.maximum(boxes[best, 0], boxes[rest, 0])
         order = rest[common < 5]
     assert kept == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.aten, "_fused_rms_norm"), reason="this PyTorch puts the norm together")
+def test_a_norm_by_the_root_of_the_mean_square_has_slopes_and_slopes_of_slopes(gpu: VirtualGPU) -> None:
+    def computed(x: torch.Tensor, weight: torch.Tensor) -> list[torch.Tensor]:
+        out = functional.rms_norm(x, (8,), weight)
+        slopes = torch.autograd.grad(out.pow(3).sum(), (x, weight), create_graph=True)
+        again = torch.autograd.grad(sum(slope.square().sum() for slope in slopes), (x, weight))
+        return [one.detach().cpu() for one in (out, *slopes, *again)]
+
+    host = torch.randn(5, 8), torch.randn(8)
+    expected = computed(*(one.clone().requires_grad_() for one in host))
+    found = computed(*(one.cuda().requires_grad_() for one in host))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3.0, float("inf")])
+def test_rows_scaled_to_a_largest_norm_have_the_slopes_of_the_host(gpu: VirtualGPU, p: float) -> None:
+    host = torch.randn(6, 7)
+
+    def slopes(x: torch.Tensor) -> torch.Tensor:
+        first = torch.autograd.grad(x.renorm(p, 0, 1.0).pow(3).sum(), x, create_graph=True)[0]
+        return torch.stack((first, torch.autograd.grad(first.square().sum(), x)[0])).detach().cpu()
+
+    torch.testing.assert_close(slopes(host.cuda().requires_grad_()), slopes(host.clone().requires_grad_()))

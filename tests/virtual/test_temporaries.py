@@ -43,6 +43,27 @@ FORWARD: dict[str, tuple[Run, list[tuple[int, ...]], int]] = {
     "places of what is not contiguous": (
         lambda x: torch.searchsorted(torch.linspace(0, 1, 20, device="cuda")[::2], x.t()), [TABLE], 769_024),
     "running sum of truth values": (lambda x: (x > 0).cumsum(1), [TABLE], 1_088_000),
+    "hann_window": (lambda: torch.hann_window(1000, device="cuda"), [], 4096),
+    "blackman_window": (lambda: torch.blackman_window(1000, device="cuda"), [], 20_480),
+    "blackman_window of halves": (lambda: torch.blackman_window(1000, device="cuda", dtype=torch.float16), [], 10_240),
+    "kaiser_window": (lambda: torch.kaiser_window(4096, device="cuda"), [], 33_792),
+    "kaiser_window that is not periodic": (lambda: torch.kaiser_window(1000, False, device="cuda"), [], 8192),
+    "vander": (lambda x: torch.vander(x, 7), [(500,)], 38_912),
+    "vander, increasing": (lambda x: torch.vander(x, 7, True), [(500,)], 38_912),
+    "running sum across": (lambda x: x.t().cumsum(0), [TABLE], 512_000),
+    "running sum across, in place": (lambda x: x.t().cumsum_(0), [TABLE], 512_000),
+    "running sum of halves across": (lambda x: x.half().t().cumsum(0, dtype=torch.float32), [TABLE], 896_000),
+    "running maximum of a part": (lambda x: x[:, 1:].cummax(1), [TABLE], 1_023_488),
+    "logarithm of running sums of a part": (lambda x: x[:, 1:].logcumsumexp(1), [TABLE], 512_000),
+    "renorm": (lambda x: x.renorm(2, 0, 1.0), [TABLE], 256_512),
+    "renorm of halves": (lambda x: x.half().renorm(2, 0, 1.0), [TABLE], 257_024),
+    "matrix_exp of several, with a workspace of cuBLAS": (torch.matrix_exp, [(10, 32, 32)], 452_608 + 2**25),
+    "matrix_exp of one, with a workspace of cuBLAS": (torch.matrix_exp, [(500, 500)], 13_004_800 + 2**25),
+    "matrix_exp of numbers": (torch.matrix_exp, [(5, 1, 1)], 512),
+    "product added to columns apart, with a workspace of cuBLAS": (
+        lambda x, y, z: x[:, ::2].addmm_(y, z), [(64, 128), (64, 64), (64, 64)], 16_384 + 2**25),
+    "product written to columns apart, with a workspace of cuBLAS": (
+        lambda x, y, z: torch.mm(y, z, out=x[:, ::2]), [(64, 128), (64, 64), (64, 64)], 16_384 + 2**25),
 }
 BACKWARD: dict[str, tuple[Run, list[tuple[int, ...]], int]] = {
     "pdist": (functional.pdist, [TABLE], 16_393_216),
@@ -83,6 +104,13 @@ BACKWARD: dict[str, tuple[Run, list[tuple[int, ...]], int]] = {
     "bag with weights": (
         lambda x, y: functional.embedding_bag(ids(64, 20, 5), x, mode="sum", per_sample_weights=y),
         [TABLE, (20, 5)], 643_584),
+    "renorm": (lambda x: x.renorm(2, 0, 1.0), [TABLE], 1_026_560),
+    "renorm by sums along the rows": (lambda x: x.renorm(1, 1, 1.0), [TABLE], 1_037_312),
+    "running maximum across": (lambda x: x.t().cummax(0)[0], [TABLE], 1_024_000),
+    "matrix_exp of several, with two workspaces of cuBLAS": (
+        torch.matrix_exp, [(10, 32, 32)], 1_969_152 + 2 * 2**25),
+    "conv_tbc, with two workspaces of cuBLAS": (
+        lambda x, y, z: torch.conv_tbc(x, y, z, 1), [(50, 8, 32), (3, 32, 64), (64,)], 179_200 + 2 * 2**25),
 }
 
 

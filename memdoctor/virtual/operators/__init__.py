@@ -10,8 +10,8 @@ from typing import Any
 
 from memdoctor.virtual.operators import (
     attention, batch_norm, by_parts, convolution, ctc, distances, drawing, embedding, encoder_layer, filling, foreach,
-    grouped, indexing, losses, matmul, normalization, pooling, recurrent, reductions, softmax, sorting, sparse,
-    unfolding, unmodelled,
+    grouped, indexing, losses, matmul, matrix_exp, normalization, pooling, recurrent, reductions, softmax, sorting,
+    sparse, unfolding, unmodelled,
 )
 from memdoctor.virtual.recorder import Rule
 
@@ -31,6 +31,7 @@ OPERATORS: dict[Any, Rule] = {
     **indexing.RULES,
     **losses.RULES,
     **matmul.RULES,
+    **matrix_exp.RULES,
     **normalization.RULES,
     **pooling.RULES,
     **recurrent.RULES,

@@ -37,8 +37,25 @@ def _median(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[s
         return torch.where(ordered[-1].isnan(), ordered[-1], ordered[0])
 
 
+def _kaiser_window(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(window_length, periodic, beta)`: places, then the window, which has one more of them where it is periodic.
+
+    The kernel of all devices leaves that out on the meta device (aten/src/ATen/native/TensorFactories.cpp).
+    """
+    length, is_periodic = args[0], args[1] if len(args) > 1 else True
+    if length < 2:
+        return recorder.run(func, args, kwargs)
+    dtype = kwargs.get("dtype") or torch.get_default_dtype()
+    places, window = (recorder.new((length + is_periodic,), dtype) for _ in range(2))
+    del places
+    return window[:length]
+
+
 RULES: dict[Any, Rule] = {
     aten._trilinear.default: by_parts,
+    aten.conv_tbc.default: by_parts,
+    **{getattr(aten.blackman_window, name): by_parts for name in ("default", "periodic")},
+    **{getattr(aten.kaiser_window, name): _kaiser_window for name in ("default", "periodic", "beta")},
     aten.count_nonzero.default: _count_nonzero,
     aten.count_nonzero.dim_IntList: _count_nonzero,
     aten.isinf.default: by_parts,

@@ -23,7 +23,7 @@ def _product(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
     if matrices[0].layout is not torch.strided:
         return _sparse_product(recorder, func, (None, *matrices), kwargs)
     out = recorder.run(func, args, kwargs)
-    copies = [matrix.nbytes for matrix in matrices if needs_copy(matrix.shape, matrix.stride())]
+    copies = [matrix.nbytes for matrix in (out, *matrices) if needs_copy(matrix.shape, matrix.stride())]
     with recorder.ledger.scratch(copies):
         hold_workspace(recorder)
     return out
@@ -44,6 +44,8 @@ def hold_workspace(recorder: Recorder) -> None:
 RULES: dict[Any, Rule] = {
     aten._sparse_addmm.default: _sparse_product,
     **{operator.default: _product for operator in (
-        aten.mm, aten.addmm, aten._addmm_activation, aten.bmm, aten.baddbmm)},
-    **{operator.default: _vector_product for operator in (aten.mv, aten.addmv, aten.dot, aten.vdot)},
+        aten.mm, aten.addmm, aten.addmm_, aten._addmm_activation, aten.bmm, aten.baddbmm, aten.baddbmm_)},
+    **{operator.out: _product for operator in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)},
+    **{operator.default: _vector_product for operator in (aten.mv, aten.addmv, aten.addmv_, aten.dot, aten.vdot)},
+    **{operator.out: _vector_product for operator in (aten.mv, aten.addmv, aten.dot, aten.vdot)},
 }

@@ -41,9 +41,20 @@ def _play_cast(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[int
 
 
 def _running(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Of another type than the result, numbers are converted as a whole."""
+    """Of another type than the result, numbers are converted as a whole; what does not lie in a row is copied.
+
+    Source: `scan_dim` of aten/src/ATen/native/cuda/ScanUtils.cuh.
+    """
     tensor, out = args[0], recorder.run(func, args, kwargs)
-    with recorder.ledger.scratch([] if tensor.dtype is out.dtype else [out.nbytes]):
+    own = tensor if tensor.dtype is out.dtype else recorder.new_like(tensor, out.dtype)
+    with recorder.ledger.scratch([one.nbytes for one in (out, own) if not one.is_contiguous()]):
+        return out
+
+
+def _scanned(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same, where types are those of the input."""
+    out = recorder.run(func, args, kwargs)
+    with recorder.ledger.scratch([] if args[0].is_contiguous() else [args[0].nbytes]):
         return out
 
 
@@ -69,6 +80,19 @@ def _norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str
     tensor, dims = args[0], args[2] if len(args) > 2 else None
     play_scratch(recorder, tensor, _dimensions(tensor, dims), out)
     return out
+
+
+def _renorm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`(self, p, dim, maxnorm)`: norms; those of halves are floats, and factors come of them (Normalization.cpp)."""
+    tensor, p, dim = args[:3]
+    is_half = tensor.dtype in _HALVES
+    out = recorder.run(func, args, kwargs)
+    with recorder:
+        norm = torch.linalg.vector_norm(
+            tensor, p, [each for each in range(tensor.dim()) if each != dim % tensor.dim()], True,
+            dtype=torch.float32 if is_half else None)
+    with recorder.ledger.scratch([norm.numel() * tensor.element_size()] if is_half else []):
+        return out
 
 
 def _log_of_sums(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,8 +129,9 @@ def play_scratch(recorder: Recorder, tensor: torch.Tensor, reduced: Collection[i
 
 RULES: dict[Any, Rule] = {
     aten.abs.default: _absolute,
-    aten.cumprod.default: _running,
-    aten.cumsum.default: _running,
+    **{operator: _running for operator in (
+        aten.cumprod.default, aten.cumprod_.default, aten.cumsum.default, aten.cumsum_.default)},
+    **{operator.default: _scanned for operator in (aten.cummax, aten.cummin, aten.logcumsumexp)},
     aten.angle.default: _absolute,
     aten.sum.default: _whole,
     aten.mean.default: _whole,
@@ -117,6 +142,8 @@ RULES: dict[Any, Rule] = {
     aten.isin.Tensor_Tensor: _is_in,
     aten.linalg_vector_norm.default: _norm,
     aten.logsumexp.default: _log_of_sums,
+    aten.renorm.default: _renorm,
+    aten.renorm_.default: _renorm,
     **{operator: rule for kind in (aten.all, aten.any) for operator, rule in (
         (kind.default, _whole), (kind.dim, _along), (kind.dims, _along))},
 }
