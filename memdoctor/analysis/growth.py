@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memdoctor.analysis.enlarging import Enlarging, enlarging
+from memdoctor.analysis.hoards import Hoard, hoards
 from memdoctor.analysis.lasting import Lasting, filling, lasting, survivor_events
 from memdoctor.analysis.names import holder_name
 from memdoctor.analysis.put_line import Source, no_source
@@ -38,9 +39,11 @@ def decide(
         return Growth("none", "This run could not be judged: searching its heap took too much time.", Confidence.LOW)
     if lasts or grows:
         return _leak(timeline, looks[-1], lasts, grows, capacity_bytes)
-    longer = shells(looks)
+    longer, gathered = shells(looks), hoards(looks, source)
     if longer:
         return _host_leak(longer)
+    if gathered and not _are_stale(timeline, looks):
+        return _host_fills(gathered)
     if looks and len(survivor_events(looks[-1])) >= _FEWEST_EVENTS:
         return _plateau(looks, filling(looks, capacity_bytes, source))
     return _no_leak(timeline, looks)
@@ -116,6 +119,13 @@ def _host_leak(longer: Sequence[Shell]) -> Growth:
         confidence=Confidence.HIGH,
         unit=unit,
     )
+
+
+def _host_fills(gathered: Sequence[Hoard]) -> Growth:
+    unit = gathered[0].look.unit
+    size = format_bytes(sum(each.bytes_per_tick for each in gathered if each.look.unit == unit))
+    text = f"Each {unit} keeps {size} more of the host's memory; that of the device is constant."
+    return Growth("host-leak", text, Confidence.MEDIUM, since_step=gathered[0].first.step, unit=unit)
 
 
 def _plateau(looks: Sequence[Look], fills: Sequence[Lasting]) -> Growth:

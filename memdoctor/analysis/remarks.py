@@ -38,6 +38,7 @@ open files". `.clone()` what is kept, or share by `torch.multiprocessing.set_sha
     RuleText("MD505", "host-memory-grows", Severity.WARNING, """The memory of the program's processes rises all along.
 
 Evenly over all four quarters of the run, by 128 MiB and a tenth or more, while no leak of tensors explains it. Lists,
-caches and logs that get longer are what it is most often."""),
+caches and logs that get longer are what it is most often. A container without a limit in which arrays of numpy, or
+tensors that were moved to the host, have come to 128 MiB is named."""),
 )
 """By code. Each begins with what is found."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from memdoctor.analysis.enlarging import Enlarging, enlarging
+from memdoctor.analysis.hoards import Hoard, hoards
 from memdoctor.analysis.lasting import SHARE_OF_LARGEST, Lasting, lasting
 from memdoctor.analysis.names import holder_name, holder_path
 from memdoctor.analysis.patterns import Kept, Pattern, enlarging_pattern, pattern_of, shell_pattern
@@ -35,7 +36,8 @@ def findings(
     lasts, grows = lasting(looks, capacity_bytes, source), enlarging(looks, source)
     kept = [*_of_survivors(lasts, source), *_of_all_enlarging(grows, source)]
     alone = [shell for shell in empty if not any(each.keeps(shell) for each in kept)]
-    found = (*(_with_nodes(each, empty) for each in kept), *_of_shells(alone, source))
+    of_host = (_of_hoard(each, source) for each in hoards(looks, source))
+    found = (*(_with_nodes(each, empty) for each in kept), *_of_shells(alone, source), *of_host)
     return tuple(replace(finding, excerpt=_excerpt(finding.location, source)) for finding in found)
 
 
@@ -154,6 +156,31 @@ def _of_shell(group: Sequence[Shell], location: Location | None) -> Finding:
     )
     is_scalar = all(each.path.is_scalar for each in group)
     return _finding(shell_pattern(name, nodes, is_scalar=is_scalar), retainer, Confidence.HIGH)
+
+
+def _of_hoard(each: Hoard, source: Source) -> Finding:
+    name, size = holder_name(each.pieces), format_bytes(each.bytes_per_tick)
+    retainer = Retainer(
+        name=name,
+        path=holder_path(each.pieces),
+        location=_location(each.pieces, (), each.look, source),
+        bytes_per_step=0,
+        keeps_graph=False,
+        host_bytes_per_step=each.bytes_per_tick,
+        unit=each.look.unit,
+        since_step=each.first.step,
+    )
+    return Finding(
+        code="MD505",
+        name="host-memory-grows",
+        severity=Severity.WARNING,
+        confidence=Confidence.MEDIUM,
+        message=f"{name} keeps {size} of host memory more every {each.look.unit} (measured), in arrays and tensors.",
+        location=retainer.location,
+        variable=name,
+        advice=Advice(f"Write to a file what is put into {name}, or bound it (`deque(maxlen=...)`)."),
+        retainer=retainer,
+    )
 
 
 def _finding(pattern: Pattern, retainer: Retainer, confidence: Confidence) -> Finding:

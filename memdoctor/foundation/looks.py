@@ -49,7 +49,8 @@ class Piece:
 class OwnerPath:
     """One tensor that a root reaches, and the storages that are alive because of it.
 
-    Tensors that hold nothing but graph nodes share one path, with `*` for every index.
+    Tensors that hold nothing but graph nodes share one path, with `*` for every index; so do objects that hold memory
+    of the host.
     """
 
     pieces: tuple[Piece, ...]
@@ -71,12 +72,17 @@ class OwnerPath:
     """False for a variable that each iteration writes before it reads: it holds nothing for longer."""
     also_held_by: str = ""
     """Another root variable that reaches the same storage."""
+    host_bytes: int = 0
+    """Memory of the host that arrays and tensors right in this object take; its storages and nodes are none then."""
 
     def joined(self, other: OwnerPath, pieces: tuple[Piece, ...]) -> OwnerPath:
-        """The nodes of both, under one name."""
+        """The nodes, or the memory of the host, of both under one name."""
         oldest = [each.oldest_node for each in (self, other) if each.oldest_node is not None]
         nodes = self.graph_nodes + other.graph_nodes
-        return replace(self, pieces=pieces, graph_nodes=nodes, oldest_node=min(oldest, default=None))
+        return replace(
+            self, pieces=pieces, graph_nodes=nodes, oldest_node=min(oldest, default=None),
+            host_bytes=self.host_bytes + other.host_bytes,
+        )
 
 
 @dataclass(frozen=True)

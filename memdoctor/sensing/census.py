@@ -41,7 +41,7 @@ class Census:
 
     def __init__(self, device_type: str) -> None:
         """`device_type` as in `torch.device.type`: `cuda` or `cpu`."""
-        self._device_type = device_type
+        self.device_type = device_type
         self._block_bytes = _BLOCK_BYTES.get(device_type, 1)
         self._storages: dict[int, CountedStorage] = {}
         self._bury = self._remove
@@ -76,7 +76,7 @@ class Census:
 
     def bytes_of(self, storage: torch.UntypedStorage) -> int:
         """Its blocks on this device; 0 if it is elsewhere."""
-        if storage.device.type != self._device_type:
+        if storage.device.type != self.device_type:
             return 0
         return -(-storage.nbytes() // self._block_bytes) * self._block_bytes
 
@@ -86,7 +86,7 @@ class Census:
             OwnerSearch(self._meet, max_objects=_MAX_OBJECTS, reads_graphs=reads_graphs).search(user_roots())
 
     def _meet(self, tensor: torch.Tensor, storage: torch.UntypedStorage) -> None:
-        if tensor.device.type != self._device_type:
+        if tensor.device.type != self.device_type:
             return
         record = self._storages.get(storage._cdata) or self._register(storage)
         self._reached_bytes += record.block_bytes

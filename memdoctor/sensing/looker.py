@@ -22,6 +22,7 @@ from memdoctor.sensing.census import Census
 from memdoctor.sensing.edges import forget_types
 from memdoctor.sensing.frames import other_threads_wait
 from memdoctor.sensing.graphs import MAX_DEPTH
+from memdoctor.sensing.hoards import Hoards
 from memdoctor.sensing.host import host_heap_bytes
 from memdoctor.sensing.nameless import nameless_roots
 from memdoctor.sensing.owners import OwnerSearch, undisturbed
@@ -116,6 +117,7 @@ class Looker:
             lambda tensor, storage: wanted.get(storage._cdata),
             max_objects=_MAX_OBJECTS if survivors else _PROBE_OBJECTS,
             reads_graphs=self._reads_graphs,
+            hoards=Hoards(self._counts_for_host),
         )
         births = {record.birth for _, record in survivors}
         search.search(itertools.takewhile(
@@ -138,6 +140,12 @@ class Looker:
             survivors_cut=len(lasting) > len(survivors),
             complete=search.complete,
         )
+
+    def _counts_for_host(self, tensor: torch.Tensor, storage: torch.UntypedStorage) -> bool:
+        """Not what the ledger counts: all that is on the host if there is no card, or what stands for a card's."""
+        if isinstance(self._ledger, Census):
+            return self._ledger.device_type != tensor.device.type
+        return storage._cdata not in self._ledger.storages
 
     def _search_deeper(self, search: OwnerSearch, survivors: Sequence[StorageRecord], ticks: Ticks) -> None:
         """Search the whole heap, which is dear: after a vain attempt only when twice as much is unclaimed."""

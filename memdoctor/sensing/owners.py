@@ -24,6 +24,7 @@ from memdoctor.foundation.looks import OwnerPath, Piece
 from memdoctor.sensing.capacities import capacity_of
 from memdoctor.sensing.edges import LEAVES, Step, edges, is_tensor
 from memdoctor.sensing.graphs import GraphWalk
+from memdoctor.sensing.hoards import LEAST_BYTES, Hoards
 from memdoctor.sensing.roots import Root
 from memdoctor.sensing.user_code import class_file, is_library_detail
 
@@ -46,6 +47,7 @@ class _Claim:
     oldest_node: int | None = None
     view_bytes: int | None = None
     also_held_by: str = ""
+    host_bytes: int = 0
 
 
 class OwnerSearch:
@@ -60,14 +62,17 @@ class OwnerSearch:
         *,
         max_objects: int,
         reads_graphs: bool = True,
+        hoards: Hoards | None = None,
     ) -> None:
         """`birth_of` is asked for every tensor: the number of its storage, or None if it is not wanted.
 
+        `hoards` counts memory of the host for those who hold it.
         Without `reads_graphs` neither graphs nor gradients are touched, which a thread in backward may be freeing.
         """
         self._birth_of = birth_of
         self._max_objects = max_objects
         self._reads_graphs = reads_graphs
+        self._hoards = hoards
         self._graphs = GraphWalk()
         self._seen: set[int] = set()
         self._objects: list[object] = []
@@ -106,10 +111,16 @@ class OwnerSearch:
                 first += 1
 
     def paths(self, is_old: Callable[[int], bool]) -> tuple[OwnerPath, ...]:
-        """All tensors that hold something wanted or a graph; `is_old` tells the storage keys of early parameters."""
+        """All tensors that hold something wanted or a graph; `is_old` tells the storage keys of early parameters.
+
+        After them objects that hold much memory of the host.
+        """
         paths = [self._path(index, claim, is_old) for index, claim in self._claims.items()]
         shells = (path for path in paths if not path.storages)
-        return (*(path for path in paths if path.storages), *_without_indices(shells))
+        holders = self._hoards.largest() if self._hoards is not None else ()
+        hoards = _without_indices(self._path(index, _Claim(host_bytes=nbytes), is_old) for index, nbytes in holders)
+        large = (path for path in hoards if path.host_bytes >= LEAST_BYTES)
+        return (*(path for path in paths if path.storages), *_without_indices(shells), *large)
 
     def _visit(self, value: object, parent: int, step: Step) -> None:
         if type(value) in LEAVES:
@@ -131,11 +142,17 @@ class OwnerSearch:
 
     def _expand(self, index: int) -> None:
         value = self._objects[index]
-        if type(value) not in _CONTAINERS and is_tensor(value):
-            with contextlib.suppress(RuntimeError):  # asking a view whose base was changed in place for its graph
-                self._expand_tensor(index, value)
+        if type(value) not in _CONTAINERS:
+            self._expand_leaf(index, value)
         for step, child in edges(value, self._max_objects - len(self._objects)):
             self._visit(child, index, step)
+
+    def _expand_leaf(self, index: int, value: object) -> None:
+        with contextlib.suppress(RuntimeError):  # asking a view whose base was changed in place for its graph
+            if is_tensor(value):
+                self._expand_tensor(index, value)
+            if self._hoards is not None:
+                self._hoards.meet(value, index if self._parents[index] < 0 else self._parents[index])
 
     def _expand_tensor(self, index: int, tensor: torch.Tensor) -> None:
         claim = _Claim(has_grad_fn=tensor.grad_fn is not None, is_scalar=tensor.numel() == 1)
@@ -211,6 +228,7 @@ class OwnerSearch:
             view_bytes=claim.view_bytes,
             carried=root.carried,
             also_held_by=claim.also_held_by,
+            host_bytes=claim.host_bytes,
         )
 
     def _piece(self, index: int, is_old: Callable[[int], bool]) -> Piece:

@@ -1,0 +1,46 @@
+"""Memory of the host that arrays and tensors take, counted for the objects that hold them."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import torch
+
+from memdoctor.foundation.units import KIB
+from memdoctor.sensing.edges import array_bytes, is_tensor
+
+_MOST = 1_000
+"""Holders that get a path; of very many the larger ones."""
+LEAST_BYTES = 64 * KIB
+"""Of a place that is worth a line in the recording."""
+
+
+class Hoards:
+    """What one search has met, by the number of the holder."""
+
+    def __init__(self, counts: Callable[[torch.Tensor, torch.UntypedStorage], bool]) -> None:
+        """`counts` is asked for each tensor with a storage on the host; arrays of numpy always count."""
+        self._counts = counts
+        self._bytes: Counter[int] = Counter()
+        self._storages: set[int] = set()
+
+    def meet(self, value: object, holder: int) -> None:
+        """A value that nobody has met before; a storage may be met in several tensors."""
+        nbytes = self._tensor_bytes(value) if is_tensor(value) else array_bytes(value)
+        if nbytes:
+            self._bytes[holder] += nbytes
+
+    def largest(self) -> Iterator[tuple[int, int]]:
+        """Holders with their bytes."""
+        yield from heapq.nlargest(_MOST, self._bytes.items(), key=lambda item: item[1])
+
+    def _tensor_bytes(self, tensor: torch.Tensor) -> int:
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            return 0
+        storage = tensor.untyped_storage()
+        if storage._cdata in self._storages or not self._counts(tensor, storage):
+            return 0
+        self._storages.add(storage._cdata)
+        return storage.nbytes()
