@@ -296,3 +296,12 @@ def test_threads_workers_and_mixed_precision_compute_the_same_bit_for_bit(tmp_pa
     assert plain.stdout.count("0x") == 3 * 12 + 16 + 1, plain.stderr
     assert watched.stdout.startswith(f"{plain.stdout}\nmemdoctor: ")
     assert (watched.returncode, watched.stderr) == (plain.returncode, plain.stderr) == (5, "")
+
+
+def test_a_virtual_card_that_nothing_is_put_on_is_told(tmp_path: Path) -> None:
+    path = script(tmp_path, "import torch\nmodel = torch.nn.Linear(2, 2)\nmodel(torch.ones(1, 2))\n")
+    beside_a_card, without = (
+        run(path, [], module=False, card=card, output=None).report.skipped for card in ("24GiB", "none")
+    )
+    assert [each.what for each in beside_a_card] == ["the virtual card"]
+    assert without == ()
