@@ -24,6 +24,8 @@ aten = torch.ops.aten
 
 def _to_copy(recorder: Recorder, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     source, target = args[0], kwargs.get("device")
+    if not isinstance(source, torch.Tensor):  # a number of the program's, which `vmap` converts as a tensor of the host
+        return func(torch.tensor(source), **kwargs)
     if source.is_meta and target is not None and target.type == "cpu":
         return _copy_to_host(recorder, func, source, kwargs)
     if source.is_meta:

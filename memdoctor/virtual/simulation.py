@@ -27,6 +27,7 @@ from memdoctor.virtual.distributed import patch_process_groups
 from memdoctor.virtual.eager import patch_compilers
 from memdoctor.virtual.engine import keep_modes
 from memdoctor.virtual.fast_paths import patch_fast_paths
+from memdoctor.virtual.flexible_attention import patch_flexible_attention
 from memdoctor.virtual.graphs import graph_attributes
 from memdoctor.virtual.lazy_modules import patch_lazy_modules
 from memdoctor.virtual.ledger import Ledger
@@ -147,6 +148,7 @@ def _patch_modules(simulation: Simulation, patches: Patches) -> None:
         patch_grouping(patches)
     patch_storages(patches, simulation.ledgers, simulation.known)
     patch_compilers(patches, simulation.reads)
+    patch_flexible_attention(patches, simulation.reads)
     if not simulation.known.follows_all:
         patch_fast_paths(patches)
     patch_saving(patches, simulation.ledgers, simulation.known, simulation.reads)
