@@ -33,10 +33,12 @@ class Formula:
     What a formula of a derivative adds up is a new tensor, where paths that meet are added in place.
     """
 
-    __slots__ = ("_node", "_start")
+    __slots__ = ("_name", "_number", "_start")
 
     def __init__(self) -> None:
-        self._node = self._start = -1
+        self._name = ""
+        self._number = self._start = -1
+        """With the name: nodes that were made in backward may have the numbers of others (`numbering.py`)."""
 
     def note(self, birth: int) -> None:
         """A storage was born in backward.
@@ -45,21 +47,19 @@ class Formula:
         """
         if _KEEPS_GRAPH():
             return
-        node = _number_at_work()
-        if node != self._node:
-            self._node, self._start = node, birth
+        node = torch._C._current_autograd_node()
+        if node is not None and not self._is(node):
+            self._name, self._number, self._start = node.name(), node._sequence_nr(), birth
 
     def made(self, *births: int) -> bool:
         """Whether all were born in the formula at hand, and autograd would not add them: they go different ways."""
         if _KEEPS_GRAPH() or min(births) < self._start:
             return False
         node = torch._C._current_autograd_node()
-        return node is not None and node._sequence_nr() == self._node and not _answers_twice(node)
+        return node is not None and self._is(node) and not _answers_twice(node)
 
-
-def _number_at_work() -> int:
-    node = torch._C._current_autograd_node()
-    return -1 if node is None else int(node._sequence_nr())
+    def _is(self, node: Any) -> bool:
+        return bool(node._sequence_nr() == self._number and node.name() == self._name)
 
 
 def _answers_twice(node: Any) -> bool:
