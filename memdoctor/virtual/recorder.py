@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch.autograd.graph import increment_version
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from memdoctor.foundation.tracebacks import without_our_frames
@@ -209,6 +210,9 @@ class Recorder(TorchDispatchMode):
 
     def _enter_written(self, func: Operator, traits: Traits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         targets = written_targets(traits, args, kwargs)
+        if traits.raises_versions:
+            for target in targets:
+                increment_version(target)
         if not traits.skippable:
             for target in targets:
                 self._follow_size(target)
