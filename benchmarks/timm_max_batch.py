@@ -20,12 +20,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
+from _recorded_run import declare_torchvision_operators
 from _results import version, write
 
 from memdoctor.foundation.units import MIB
 from memdoctor.virtual.gpu import virtual_gpu
+
+_declared = declare_torchvision_operators()
+
+import timm  # noqa: E402  # needs the declarations beside a CPU build of torch
 
 RUNGS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Powers of two and one step between, up to the size that was tried first."""
