@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator
-from types import FunctionType
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from memdoctor.virtual.patches import Patches
 from memdoctor.virtual.values import ReadLog
@@ -30,7 +30,8 @@ def patch_flexible_attention(patches: Patches, reads: ReadLog) -> None:
         with torch._C.DisableTorchFunction():
             is_of_card = query.is_meta
         if not is_of_card:
-            return original(self, query, *rest, **options)
+            with _disable_current_modes():  # the host needs none of ours, and PyTorch lets no mode but its own see this
+                return original(self, query, *rest, **options)
         reads.note("flex_attention, run without a compiler")
         arguments = inspect.signature(original).bind(self, query, *rest, **options)
         arguments.apply_defaults()
@@ -44,27 +45,26 @@ def _parameters(function: Callable[..., Any] | None) -> Collection[str]:
 
 
 def _attended(module: Any, *args: Any) -> Any:
-    """`(query, key, value, score_mod, block_mask, scale, kernel_options, ...)`."""
+    """`(query, key, value, score_mod, block_mask, scale, kernel_options, score_mod_other_buffers, ...)`."""
     operands, rest = args[:3], args[3:]
     if torch.is_autocast_enabled("cuda"):
         operands = tuple(one.to(torch.get_autocast_dtype("cuda")) for one in operands)
     with torch.autocast("cuda", enabled=False):
-        if any(captured.requires_grad for captured in _captured(rest[0])):
+        if _has_captured(operands[0], rest[0], rest[4]):
             return module.sdpa_dense(*operands, *rest)
         apply: Any = _Attention.apply
         return apply(module, *operands, *rest)
 
 
-def _captured(function: Callable[..., Any]) -> Iterator[torch.Tensor]:
-    """Tensors that a function has from around it, also by a module or by another function."""
-    for cell in getattr(function, "__closure__", None) or ():
-        value = cell.cell_contents
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, torch.nn.Module):
-            yield from value.parameters()
-        elif isinstance(value, FunctionType):
-            yield from _captured(value)
+def _has_captured(query: torch.Tensor, score_mod: Callable[..., Any], buffers: tuple[Any, ...]) -> bool:
+    """Whether a gradient is wanted of a tensor that the function has from anywhere, which a single score tells.
+
+    It is called as for all scores, within `vmap`: outside, an index that is a tensor would be read from the card.
+    """
+    called = torch.func.vmap(score_mod, in_dims=(*(0 for _ in range(5)), *(None for _ in buffers)))
+    place = query.new_zeros((1,), dtype=torch.int32)
+    score = called(query.new_zeros((1,), dtype=torch.float32), place, place, place, place, *buffers)
+    return bool(score.requires_grad)
 
 
 class _Attention(torch.autograd.Function):

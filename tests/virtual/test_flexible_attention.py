@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -74,12 +76,66 @@ def test_real_values_and_slopes(is_learned: bool) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_a_module_within_the_score_function_gets_its_gradient() -> None:
+class LearnedBias(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(64, 2))
+
+    def added(self, score, b, h, i, j):
+        return score + self.weight[j, h]
+
+    def __call__(self, score, b, h, i, j):
+        return self.added(score, b, h, i, j)
+
+
+@pytest.mark.parametrize(
+    "score_mod_of",
+    [
+        pytest.param(lambda bias: lambda score, b, h, i, j: score + bias.weight[j, h], id="a module around it"),
+        pytest.param(lambda bias: bias.added, id="a method"),
+        pytest.param(lambda bias: bias, id="an object that is called"),
+        pytest.param(
+            lambda bias: functools.partial(lambda one, score, b, h, i, j: score + one.weight[j, h], bias),
+            id="a partial function"),
+        pytest.param(
+            lambda bias: lambda score, b, h, i, j, weights=(bias.weight,): score + weights[0][j, h], id="a default"),
+    ],
+)
+def test_what_the_score_function_learns_gets_its_gradient(score_mod_of: Callable[..., Any]) -> None:
+    with virtual_gpu("h100-80gb") as gpu:
+        operands, bias = [torch.randn(1, 2, 64, 16, device="cuda") for _ in range(3)], LearnedBias().cuda()
+        flexible.flex_attention(*operands, score_mod=score_mod_of(bias)).sum().backward()
+        assert bias.weight.grad is not None and bias.weight.grad.is_cuda
+        assert {read.what for read in gpu.value_reads} == {
+            "torch.compile, run eagerly", "flex_attention, run without a compiler", "all"}
+
+
+def test_functions_that_know_each_other_and_names_that_are_not_set_yet() -> None:
+    def scaled(score, b, h, i, j):
+        return score * 2 if later is None else other(score, b, h, i, j)
+
+    def other(score, b, h, i, j):
+        return scaled(score, b, h, i, j) if unset() else score
+
+    def unset():
+        return False and never
+
     with virtual_gpu("h100-80gb"):
-        operands, bias = [torch.randn(1, 2, 64, 16, device="cuda") for _ in range(3)], torch.nn.Embedding(64, 2).cuda()
-        out = flexible.flex_attention(*operands, score_mod=lambda score, b, h, i, j: score + bias.weight[j, h])
-        out.sum().backward()
-        assert bias.weight.grad.is_cuda
+        operands = [torch.randn(1, 2, 64, 16, device="cuda", requires_grad=True) for _ in range(3)]
+        later = True
+        flexible.flex_attention(*operands, score_mod=scaled).sum().backward()
+        assert all(one.grad.is_cuda for one in operands)
+    never = True
+    assert not unset()
+
+
+def test_on_the_host_it_computes_as_without_a_card() -> None:
+    query, mask = torch.randn(1, 2, 16, 16), flexible.create_block_mask(
+        lambda b, h, i, j: i >= j, None, None, 16, 16, device="cpu")
+    expected = torch.nn.functional.scaled_dot_product_attention(query, query, query, is_causal=True)
+    with virtual_gpu("h100-80gb"):
+        found = flexible.flex_attention(query, query, query, block_mask=mask)
+    torch.testing.assert_close(found, expected)
 
 
 def test_compiled_it_is_run_without_a_compiler_and_that_is_noted() -> None:
