@@ -40,6 +40,7 @@ HOST_ONLY = [
 
 LETS_GO = [
     "metric_reset_each_epoch", "anchors_until_full", "ema_and_swa", "longer_sequences", "samples_between_epochs",
+    "volumes_in_a_cache",
 ]
 
 

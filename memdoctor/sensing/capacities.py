@@ -26,8 +26,9 @@ _SAYS_HOW_MANY = re.compile(
 
 def capacity_of(value: Any, owner: Any) -> int:
     """Most elements of `value`, an attribute of `owner` or a variable without one; see `Piece.capacity`."""
-    if type(owner) is _CACHED_FUNCTION:
-        return owner.cache_info().maxsize or 0
+    cache = next((each for each in (owner, value) if type(each) is _CACHED_FUNCTION), None)
+    if cache is not None:
+        return cache.cache_info().maxsize or 0
     kind = next((each for each in _CONTAINERS if issubclass(type(value), each)), None)
     if kind is None:
         return 0

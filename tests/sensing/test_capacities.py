@@ -46,6 +46,7 @@ SAYS = [
     pytest.param(Shelf(), None, 8, id="a container with an attribute"),
     pytest.param(deque([1]), Queue(maxsize=4), 4, id="a queue"),
     pytest.param({}, cached, 16, id="a cached function"),
+    pytest.param(cached, None, 16, id="a cached function, which holds its arrays itself"),
     pytest.param([1], SimpleNamespace(capacity=None), UNLIMITED, id="a capacity of None"),
     pytest.param(deque([1]), Queue(), UNLIMITED, id="a queue without maxsize"),
     pytest.param([1], SimpleNamespace(limit=None, maxlen=5), 5, id="a number beside None"),
