@@ -18,6 +18,7 @@ from memdoctor.foundation.findings import Skipped
 from memdoctor.foundation.locations import shown_path
 from memdoctor.foundation.readings import DeviceReading, Timeline
 from memdoctor.foundation.tracebacks import chain_without_our_frames
+from memdoctor.foundation.units import format_bytes
 from memdoctor.virtual.allocator import CachingAllocator
 from memdoctor.virtual.allocator_requests import RecordingAllocator
 from memdoctor.virtual.cards import Card, find_card
@@ -225,7 +226,8 @@ def virtual_gpu(
     `values="real"` computes on the host what the program computes on the card, for programs whose course hangs on
     values; the bytes are the same, and it takes as long as on the host.
     Cards reach each other's memory (peer to peer).
-    Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use or there is no card.
+    Raises `UnknownCard` for another name, and `BadInput` where a virtual GPU is already in use, there is no card, or
+    more is taken of it than it has.
     """
     if devices < 1:
         raise BadInput(f"devices={devices} is no number of cards.", "Give 1 or more.")
@@ -237,6 +239,9 @@ def virtual_gpu(
     kind = find_card(card)
     total_bytes = kind.total_bytes if capacity_bytes is None else capacity_bytes
     context_bytes = kind.context_bytes if context_bytes is None else context_bytes
+    if context_bytes + other_bytes > total_bytes:
+        taken = f"{format_bytes(context_bytes)} for the CUDA context and {format_bytes(other_bytes)} of other processes"
+        raise BadInput(f"{taken} are more than the card's {format_bytes(total_bytes)}.", "Take less of it.")
     gpu = VirtualGPU(kind, total_bytes, context_bytes, other_bytes, allocator_conf, values == "real", devices)
     _in_use.append(gpu)
     patches = Patches()

@@ -170,3 +170,11 @@ def test_random_numbers_of_the_host_are_those_without_the_card() -> None:
         torch.randperm(5, device="cuda")
         nn.functional.dropout(torch.ones(3, device="cuda"))
         assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("options", [{"other_bytes": 25 * GIB}, {"capacity_bytes": GIB // 4}], ids=["others", "small"])
+def test_no_card_has_less_than_nothing_free(options: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match="CUDA context"), virtual_gpu("rtx4090", **options):
+        pass
+    with virtual_gpu("rtx4090", **{**options, "other_bytes": 0, "context_bytes": 0}):
+        assert torch.cuda.mem_get_info()[0] >= 0
