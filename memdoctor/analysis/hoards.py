@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from memdoctor.analysis.put_line import Source, limit_of
+from memdoctor.analysis.put_line import Source, is_emptied, limit_of
 from memdoctor.foundation.looks import Look, Piece
 from memdoctor.foundation.units import MIB
 
@@ -71,7 +71,9 @@ def _hoard(place: _Place, looks: Sequence[Look], counts: Sequence[Counter[_Place
 
 
 def _is_limited(each: Hoard, source: Source) -> bool:
-    """By its own length, or by a statement that keeps it short."""
+    """By its own length, or by a statement that keeps it short or empties it from time to time."""
     paths = (path.pieces for path in each.look.paths if path.host_bytes)
     ends = (pieces[len(each.pieces) - 1] for pieces in paths if pieces[:len(each.pieces)] == each.pieces)
-    return any(piece.capacity > 0 for piece in ends) or limit_of(each.pieces, each.look.files, source) is not None
+    return (
+        any(piece.capacity > 0 for piece in ends) or limit_of(each.pieces, each.look.files, source) is not None
+        or is_emptied(each.pieces, each.look.files, source))

@@ -45,6 +45,29 @@ def limits(statement: ast.stmt, scope: Scope) -> Iterator[Limit]:
             yield from _of_slice(whole, last, scope)
 
 
+@dataclass(frozen=True)
+class Emptying:
+    """A statement that leaves nothing in a container, wherever that was filled."""
+
+    target: Chain
+    scope: Scope
+
+
+def emptyings(statement: ast.stmt, scope: Scope) -> Iterator[Emptying]:
+    """`x.clear()`, `del x[:]`, and `self.x = []` where that is not how the object begins."""
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(holder, "clear"))):
+            yield Emptying(chain_of(holder), scope)
+        case ast.Delete([ast.Subscript(holder, ast.Slice(None, None))]):
+            yield Emptying(chain_of(holder), scope)
+        case ast.Assign([ast.Attribute() as holder], ast.List([]) | ast.Dict([])) if not _begins(scope):
+            yield Emptying(chain_of(holder), scope)
+
+
+def _begins(scope: Scope) -> bool:
+    return scope.qualname.rsplit(".", 1)[-1] in ("__init__", "__post_init__")
+
+
 def _of_slice(whole: ast.expr, last: ast.UnaryOp, scope: Scope) -> Iterator[Limit]:
     if chain_of(whole) and isinstance(last.op, ast.USub):
         yield _limit(chain_of(whole), last.operand, scope)

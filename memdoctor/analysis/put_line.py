@@ -11,9 +11,10 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from memdoctor.analysis.chains import ANY_KEY, Accessor, Chain, Scope
-from memdoctor.analysis.limits import Limit
+from memdoctor.analysis.limits import Emptying, Limit
 from memdoctor.analysis.names import anchor
 from memdoctor.analysis.puts import EMPTY, ITEM, Put, SourceFile, read_source
 from memdoctor.foundation.locations import Location
@@ -110,14 +111,27 @@ def _is_number(piece: Piece) -> bool:
 
 def limit_of(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> Limit | None:
     """The statement that keeps the holder short, under its own name."""
+    return next(_about(pieces, files, source, lambda file: file.limits), None)
+
+
+def is_emptied(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> bool:
+    """True if a statement empties the holder, under its own name; it need not have run yet."""
+    return next(_about(pieces, files, source, lambda file: file.emptyings), None) is not None
+
+
+_About = TypeVar("_About", Limit, Emptying)
+
+
+def _about(
+    pieces: Sequence[Piece], files: Sequence[str], source: Source, of: Callable[[SourceFile], Sequence[_About]]
+) -> Iterator[_About]:
     loaded = _loaded(pieces, files, source)
     place, behind = _place(pieces, loaded), len(pieces) - anchor(pieces) - 1
     for file in loaded if place is not None else ():
-        for limit in file.limits:
-            rest = place.rest(limit.target, limit.scope, file.path) if place is not None else None
+        for each in of(file):
+            rest = place.rest(each.target, each.scope, file.path) if place is not None else None
             if rest is not None and len(rest) == behind:
-                return limit
-    return None
+                yield each
 
 
 def starts_anew(pieces: Sequence[Piece], files: Sequence[str], source: Source) -> bool:

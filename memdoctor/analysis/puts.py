@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memdoctor.analysis.chains import ANY_KEY, Chain, Scope, bound_names, chain_of
-from memdoctor.analysis.limits import Limit, limits
+from memdoctor.analysis.limits import Emptying, Limit, emptyings, limits
 
 CALL, ITEM, REPEATED, ACTS, ASSIGNED, EMPTY = 6, 5, 4, 3, 2, 1
 """How surely: a method that puts; an item or `+=`; an assignment at each iteration; a method that is given something
@@ -73,13 +73,14 @@ class Call:
 
 @dataclass
 class SourceFile:
-    """What one file puts, calls, defines and keeps short."""
+    """What one file puts, calls, defines, keeps short and empties."""
 
     path: str
     puts: list[Put] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
+    emptyings: list[Emptying] = field(default_factory=list)
 
 
 @functools.lru_cache(maxsize=2048)  # more than the files of a project: each verdict reads them all
@@ -115,6 +116,7 @@ class _Reader:
             return
         self._found.puts.extend(_assignments(statement, scope, loops))
         self._found.limits.extend(limits(statement, scope))
+        self._found.emptyings.extend(emptyings(statement, scope))
         for node in _expressions(statement):
             if isinstance(node, ast.Call):
                 self._found.puts.extend(_put_by_call(node, statement, scope))

@@ -78,3 +78,22 @@ def test_elements_that_are_told_apart_at_first_are_of_one_container() -> None:
 def test_of_two_places_each_is_named_and_not_what_holds_both() -> None:
     seen = [holding(tick, {FRAMES: 4 * tick, MASKS: 8 * tick}) for tick in TICKS]
     assert [each.pieces for each in hoards(seen, no_source)] == [MASKS, FRAMES]
+
+
+@pytest.mark.parametrize("statement", [
+    "def on_epoch(self):\n        self.frames = []",
+    "def flush(self):\n        if self.count > 90:\n            self.frames.clear()",
+    "def flush(self):\n        del self.frames[:]",
+])
+def test_what_a_statement_empties_is_left_alone_before_it_has_run(statement: str) -> None:
+    """A run may end before its first epoch does."""
+    text = f"class Writer:\n    def write(self, x):\n        self.frames.append(x)\n    {statement}\n"
+    assert not hoards(looks(STEADY), {"train.py": text}.get)
+
+
+@pytest.mark.parametrize("statement", [
+    "def __init__(self):\n        self.frames = []", "def flush(self):\n        self.masks.clear()",
+])
+def test_how_it_begins_and_what_empties_another_do_not_excuse_it(statement: str) -> None:
+    text = f"class Writer:\n    def write(self, x):\n        self.frames.append(x)\n    {statement}\n"
+    assert len(hoards(looks(STEADY), {"train.py": text}.get)) == 1
