@@ -149,7 +149,7 @@ def _lasting_in(looks: Sequence[Look]) -> Iterator[Lasting]:
     for holder in holders(last):
         survivors = tuple(survivor for survivor in last.survivors if survivor.birth in holder.births)
         events = sorted({survivor.born_tick for survivor in survivors})
-        if not (_goes_on(events, last) and _keeps_pace(_dates(survivors, last))) or _is_bounded(holder):
+        if not (_goes_on(events, last) and _goes_on_evenly(survivors, last)) or _is_bounded(holder):
             continue
         held = [holder.held_at(look) for look in looks]
         stays = _stays(holder, looks)
@@ -181,10 +181,10 @@ def _goes_on(events: Sequence[int], look: Look) -> bool:
     return len(events) >= _FEWEST_RARE_EVENTS or _gap(events) <= _LARGEST_GAP
 
 
-def _dates(survivors: Sequence[Survivor], look: Look) -> list[int]:
-    """When something was kept; a census, which counts ever more rarely, meets what several iterations kept at once."""
+def _goes_on_evenly(survivors: Sequence[Survivor], look: Look) -> bool:
+    """A census counts ever more rarely, and meets at once what several iterations kept: each of them may count too."""
     dates = [survivor.born_tick for survivor in survivors]
-    return sorted(set(dates)) if look.exact_births else dates
+    return _keeps_pace(sorted(set(dates))) or (not look.exact_births and _keeps_pace(dates))
 
 
 def _keeps_pace(dates: Sequence[int]) -> bool:

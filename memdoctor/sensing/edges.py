@@ -60,6 +60,15 @@ def array_bytes(value: object) -> int:
     return int(array.nbytes) if array.base is None else 0
 
 
+def shared_tensor(value: object) -> torch.Tensor | None:
+    """The tensor whose memory a numpy array shares, as that of `tensor.numpy()` does."""
+    kind: type = type(value)
+    if not _is_array(kind):
+        return None
+    array: Any = value
+    return array.base if is_tensor(array.base) else None
+
+
 def is_tensor(value: object) -> TypeGuard[torch.Tensor]:
     """By type, because `isinstance` asks `__class__`, which a class of the user may compute."""
     return issubclass(type(value), torch.Tensor)
@@ -234,7 +243,8 @@ def _cached_function(owner: Any) -> Iterator[Edge]:
 
 
 def _array(owner: Any) -> Iterator[Edge]:
-    if owner.base is not None:
+    """A tensor whose memory it shares is only its memory: nobody holds that as a tensor."""
+    if owner.base is not None and not is_tensor(owner.base):
         yield INSIDE, owner.base
     if owner.dtype == object:
         yield from ((("index", str(index)), value) for index, value in enumerate(owner.flat))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from memdoctor.foundation.units import KIB
-from memdoctor.sensing.edges import array_bytes, is_tensor
+from memdoctor.sensing.edges import array_bytes, is_tensor, shared_tensor
 
 _MOST = 1_000
 """Holders that get a path; of very many the larger ones."""
@@ -27,8 +27,12 @@ class Hoards:
         self._storages: set[int] = set()
 
     def meet(self, value: object, holder: int) -> None:
-        """A value that nobody has met before; a storage may be met in several tensors."""
-        nbytes = self._tensor_bytes(value) if is_tensor(value) else array_bytes(value)
+        """A value that nobody has met before; a storage may be met in several tensors and arrays."""
+        shared = shared_tensor(value)
+        if shared is not None:
+            nbytes = self._storage_bytes(shared.untyped_storage())
+        else:
+            nbytes = self._tensor_bytes(value) if is_tensor(value) else array_bytes(value)
         if nbytes:
             self._bytes[holder] += nbytes
 
@@ -40,7 +44,10 @@ class Hoards:
         if tensor.device.type != "cpu" or tensor.layout != torch.strided:
             return 0
         storage = tensor.untyped_storage()
-        if storage._cdata in self._storages or not self._counts(tensor, storage):
+        return self._storage_bytes(storage) if self._counts(tensor, storage) else 0
+
+    def _storage_bytes(self, storage: torch.UntypedStorage) -> int:
+        if storage._cdata in self._storages:
             return 0
         self._storages.add(storage._cdata)
         return storage.nbytes()

@@ -117,6 +117,13 @@ def test_what_a_census_meets_ever_more_rarely_keeps_its_pace() -> None:
     assert found.bytes_per_tick == pytest.approx(512, rel=0.05)
 
 
+def test_what_begins_late_in_a_census_that_meets_nine_at_once_keeps_its_pace() -> None:
+    met = [*[19] * 9, 20, 21, 22]
+    seen = look(24, {element(LIST, index): (index,) for index in range(len(met))})
+    survivors = tuple(replace(each, born_tick=tick) for each, tick in zip(seen.survivors, met))
+    assert len(lasting([replace(seen, survivors=survivors, exact_births=False)])) == 1
+
+
 def test_what_comes_every_fourth_iteration_is_met_late_and_its_rate_is_right() -> None:
     """From the 32nd iteration on a census counts at every second one, later at every third."""
     met = [5, 7, 11, 15, 19, 23, 27, 31, 36, 40, 44, 48, 54, 57, 60]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from memdoctor.sensing.edges import array_bytes
+from memdoctor.sensing.edges import array_bytes, edges
 from memdoctor.sensing.hoards import Hoards
 
 
@@ -40,3 +40,12 @@ def test_views_of_one_storage_count_once_and_tensors_of_a_card_not() -> None:
     refused = Hoards(lambda tensor, storage: False)
     refused.meet(whole, 0)
     assert not list(refused.largest())
+
+
+def test_an_array_counts_for_the_tensor_whose_memory_it_shares_and_leads_to_no_tensor() -> None:
+    hoards = Hoards(lambda tensor, storage: False)
+    predictions = torch.zeros(30).numpy()
+    hoards.meet(predictions, 0)
+    hoards.meet(predictions.base.numpy(), 1)
+    assert dict(hoards.largest()) == {0: 120}
+    assert list(edges(predictions)) == []
