@@ -127,9 +127,11 @@ def _about(
 ) -> Iterator[_About]:
     loaded = _loaded(pieces, files, source)
     place, behind = _place(pieces, loaded), len(pieces) - anchor(pieces) - 1
-    for file in loaded if place is not None else ():
+    if place is None:
+        return
+    for file in loaded:
         for each in of(file):
-            rest = place.rest(each.target, each.scope, file.path) if place is not None else None
+            rest = place.rest(each.target, each.scope, file.path)
             if rest is not None and len(rest) == behind:
                 yield each
 

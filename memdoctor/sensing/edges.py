@@ -51,24 +51,6 @@ def edges(owner: object, most: int | None = None) -> list[Edge]:
         return []
 
 
-def array_bytes(value: object) -> int:
-    """Of a numpy array that has its memory to itself; 0 for a view, a mapped file, and everything else."""
-    kind: type = type(value)
-    if not _is_array(kind):
-        return 0
-    array: Any = value
-    return int(array.nbytes) if array.base is None else 0
-
-
-def shared_tensor(value: object) -> torch.Tensor | None:
-    """The tensor whose memory a numpy array shares, as that of `tensor.numpy()` does."""
-    kind: type = type(value)
-    if not _is_array(kind):
-        return None
-    array: Any = value
-    return array.base if is_tensor(array.base) else None
-
-
 def is_tensor(value: object) -> TypeGuard[torch.Tensor]:
     """By type, because `isinstance` asks `__class__`, which a class of the user may compute."""
     return issubclass(type(value), torch.Tensor)
@@ -76,13 +58,13 @@ def is_tensor(value: object) -> TypeGuard[torch.Tensor]:
 
 def forget_types() -> None:
     """Let go of the classes that were met: a program may define new ones in each iteration."""
-    for cache in (_handler, _is_array, _namespace, _slots):
+    for cache in (_handler, is_array, _namespace, _slots):
         cache.cache_clear()
 
 
 @functools.cache
-def _is_array(kind: type) -> bool:
-    """By name, because a program need not have numpy."""
+def is_array(kind: type) -> bool:
+    """Whether it is numpy's, by name, because a program need not have numpy."""
     return any(base.__name__ == "ndarray" and base.__module__ == "numpy" for base in kind.__mro__)
 
 
@@ -91,7 +73,7 @@ def _handler(kind: type) -> _Handler:
     for bases, handler in _HANDLERS:
         if issubclass(kind, bases):
             return handler
-    if _is_array(kind):
+    if is_array(kind):
         return _array
     return _nothing if kind.__module__.startswith(_NOBODYS) else _instance
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
 from memdoctor.foundation.units import KIB
-from memdoctor.sensing.edges import array_bytes, is_tensor, shared_tensor
+from memdoctor.sensing.edges import is_array, is_tensor
 
 _MOST = 1_000
 """Holders that get a path; of very many the larger ones."""
@@ -51,3 +52,21 @@ class Hoards:
             return 0
         self._storages.add(storage._cdata)
         return storage.nbytes()
+
+
+def array_bytes(value: object) -> int:
+    """Of a numpy array that has its memory to itself; 0 for a view, a mapped file, and everything else."""
+    kind: type = type(value)
+    if not is_array(kind):
+        return 0
+    array: Any = value
+    return int(array.nbytes) if array.base is None else 0
+
+
+def shared_tensor(value: object) -> torch.Tensor | None:
+    """The tensor whose memory a numpy array shares, as that of `tensor.numpy()` does."""
+    kind: type = type(value)
+    if not is_array(kind):
+        return None
+    array: Any = value
+    return array.base if is_tensor(array.base) else None

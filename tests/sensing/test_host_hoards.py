@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from memdoctor.sensing.edges import array_bytes, edges
-from memdoctor.sensing.hoards import Hoards
+from memdoctor.sensing.edges import edges
+from memdoctor.sensing.hoards import Hoards, array_bytes
 
 
 @pytest.mark.parametrize(
