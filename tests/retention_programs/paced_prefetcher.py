@@ -12,7 +12,7 @@ class Prefetcher:
     def __init__(self, batch_size):
         self.batch_size = batch_size
         self.ready = queue.Queue()
-        self.wanted = threading.Semaphore(0)
+        self.wanted, self.prepared = threading.Semaphore(0), threading.Semaphore(0)
         self.thread = threading.Thread(target=self._produce, daemon=True)
         self.thread.start()
 
@@ -22,12 +22,14 @@ class Prefetcher:
             for _ in range(2):
                 images = torch.rand(self.batch_size, 3, 16, 16)
                 self.ready.put(images.to(DEVICE))
+            self.prepared.release()
 
     def __iter__(self):
         return self
 
     def __next__(self):
         self.wanted.release()
+        self.prepared.acquire()
         return self.ready.get()
 
 
